@@ -17,3 +17,8 @@ def __getattr__(name):
     if name not in _public:
         raise AttributeError(f"module 'sora_kit' has no attribute {name!r}")
     return getattr(import_module(f"sora_kit.{_public[name]}"), name)
+
+
+def __dir__():
+    "The lazy names too, for completion."
+    return sorted({*globals(), *_public})

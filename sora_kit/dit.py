@@ -6,21 +6,21 @@
 __all__ = ['DiTConfig', 'groups_of', 'rotary', 'rotate', 'Attention', 'SwiGLU', 'Block', 'LocalMix', 'Patchify', 'time_embedding',
            'init_weights', 'DiT']
 
-# %% ../nbs/24_dit.ipynb #8e933b4f
+# %% ../nbs/24_dit.ipynb #ab7972a3
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# %% ../nbs/24_dit.ipynb #3b2e9e5b
+# %% ../nbs/24_dit.ipynb #557d2084
 @dataclass(frozen=True)
 class DiTConfig:
     "Sizes of the transformer and of the latents it reads."
-    width: int = 288
+    width: int = 256
     depth: int = 8
-    heads: int = 6
-    hidden: int = 768          # of the picture's and text's feed-forward
+    heads: int = 4
+    hidden: int = 704          # of the picture's and text's feed-forward
     audio_hidden: int = 128    # of the sound's own feed-forward
     channels: int = 32         # of a latent frame
     grid: int = 8              # rows and columns of a latent frame
@@ -47,7 +47,7 @@ def groups_of(
         raise ValueError(f"{frames} frames cannot be grouped: use 1 + a multiple of {fold}, such as {1 + fold * max(1, round((frames - 1) / fold))}")
     return 1 + (frames - 1) // fold
 
-# %% ../nbs/24_dit.ipynb #f098669c
+# %% ../nbs/24_dit.ipynb #0f3b5ee9
 def rotary(positions: torch.Tensor, head_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     "Cosines and sines [N, head_dim/2] for positions [N,3] (time in seconds, row, column)."
     pairs = head_dim // 2
@@ -65,7 +65,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
-# %% ../nbs/24_dit.ipynb #53ebfe0a
+# %% ../nbs/24_dit.ipynb #a77f9ef4
 class Attention(nn.Module):
     "Full attention over all tokens, with normalised queries and keys."
     def __init__(self, cfg: DiTConfig):
@@ -93,7 +93,7 @@ class SwiGLU(nn.Module):
         gate, up = self.gate_up(x).chunk(2, -1)                                            # [B,N,hidden] each
         return self.down(F.silu(gate) * up)                                                # [B,N,D]
 
-# %% ../nbs/24_dit.ipynb #27a98b65
+# %% ../nbs/24_dit.ipynb #387652e4
 class Block(nn.Module):
     "One transformer block; the last `n_audio` tokens have a feed-forward of their own (JavisDiT++)."
     def __init__(self, cfg: DiTConfig):
@@ -111,7 +111,7 @@ class Block(nn.Module):
         h = torch.cat([self.feed(h[:, :n]), self.audio_feed(h[:, n:])], 1) if n_audio else self.feed(h)
         return x + gate2 * h                                                               # [B,N,D]
 
-# %% ../nbs/24_dit.ipynb #5416ef33
+# %% ../nbs/24_dit.ipynb #ff81d2c6
 class LocalMix(nn.Module):
     "Residual 3 × 3 convolutions at the latent grid's full resolution, scaled by the noise level."
     def __init__(self, width, condition):
@@ -158,7 +158,7 @@ class Patchify(nn.Module):
         rest = self.fold_out(x[:, 1:]).unflatten(-1, (cfg.channels, cfg.fold)).permute(0, 4, 1, 5, 2, 3)
         return torch.cat([first, rest.flatten(2, 3)], 2)                                   # [B,C,F,h,w]
 
-# %% ../nbs/24_dit.ipynb #2fc19fc9
+# %% ../nbs/24_dit.ipynb #12314014
 def time_embedding(t: torch.Tensor, dim: int = 128) -> torch.Tensor:
     "Sinusoids [..., dim] of noise levels t in 0..1."
     speeds = 1000 * torch.exp(-torch.arange(dim // 2, device=t.device) / (dim // 2) * 9.2)
@@ -173,7 +173,7 @@ def init_weights(layer: nn.Module) -> None:
         nn.init.normal_(layer.weight, std=layer.weight.shape[1] ** -.5)
         if layer.bias is not None: nn.init.zeros_(layer.bias)
 
-# %% ../nbs/24_dit.ipynb #8804fa73
+# %% ../nbs/24_dit.ipynb #19949340
 class DiT(nn.Module):
     "Predicts the clean latents of picture and sound from noisy ones and a sentence."
     def __init__(self, cfg: DiTConfig):

@@ -6,14 +6,14 @@
 __all__ = ['FLOOR', 'spread', 'add_noise', 'half_log_snr', 'snr', 'Pred', 'ModelInfo', 'shift_times', 'logit_normal_times',
            'flow_loss', 'Mixture']
 
-# %% ../nbs/23_flow.ipynb #453dd439
+# %% ../nbs/23_flow.ipynb #c6585bf9
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# %% ../nbs/23_flow.ipynb #75ff8260
+# %% ../nbs/23_flow.ipynb #15e5d3ef
 def spread(t: float | Tensor, # one time, or times that match the leading axes of `x`
            x: Tensor          # [B,...]
            ) -> float | Tensor:
@@ -24,7 +24,7 @@ def spread(t: float | Tensor, # one time, or times that match the leading axes o
                          "give one time for all, or one per item")
     return t.to(x.dtype).reshape(t.shape + (1,) * (x.ndim - t.ndim))
 
-# %% ../nbs/23_flow.ipynb #1cba276d
+# %% ../nbs/23_flow.ipynb #fad5bce0
 def add_noise(x0: Tensor,        # clean data [B,...]
               eps: Tensor,       # Gaussian noise of the same shape
               t: float | Tensor  # 0 clean … 1 noise; one number, [B], or one per leading axes
@@ -33,10 +33,10 @@ def add_noise(x0: Tensor,        # clean data [B,...]
     t = spread(t, x0)
     return (1 - t) * x0 + t * eps
 
-# %% ../nbs/23_flow.ipynb #9554e26e
+# %% ../nbs/23_flow.ipynb #961f3c15
 FLOOR = 1e-3   # how near to t=0 or t=1 a formula that divides by t or 1−t is followed
 
-# %% ../nbs/23_flow.ipynb #06202520
+# %% ../nbs/23_flow.ipynb #280ff991
 def half_log_snr(t: float) -> float:
     "λ(t) = log((1−t)/t), with t held in FLOOR…1−FLOOR (Lu et al. 2022, arXiv 2206.00927, §3)."
     t = min(max(t, FLOOR), 1 - FLOOR)
@@ -46,7 +46,7 @@ def snr(t: float) -> float:
     "Signal-to-noise ratio ((1−t)/t)² of the straight path; infinite at t=0."
     return ((1 - t) / t)**2 if t > 0 else math.inf
 
-# %% ../nbs/23_flow.ipynb #7f5b15e1
+# %% ../nbs/23_flow.ipynb #c2c946a5
 @dataclass(frozen=True, eq=False)
 class Pred:
     "A model's answer at (x, t), readable as `.x0`, `.eps` or `.v`; divisors t and 1−t are held at `FLOOR`."
@@ -73,10 +73,10 @@ class Pred:
     @property
     def eps(self) -> Tensor: return self.value if self.kind == "eps" else self.x + (1 - spread(self.t, self.x)) * self.v
 
-# %% ../nbs/23_flow.ipynb #6fb5d57b
+# %% ../nbs/23_flow.ipynb #a9300cf0
 def _at_least(t, low): return t.clamp_min(low) if isinstance(t, Tensor) else max(t, low)
 
-# %% ../nbs/23_flow.ipynb #6e56f1c5
+# %% ../nbs/23_flow.ipynb #ae4949a5
 @dataclass(frozen=True)
 class ModelInfo:
     "What a schedule may know of a model and a run."
@@ -90,14 +90,14 @@ class ModelInfo:
         if not self.shift > 0: raise ValueError(f"shift must be above 0, got {self.shift}; 1 changes nothing, 3 is usual for films")
         if not 0 < self.start <= 1: raise ValueError(f"start must lie in (0, 1], got {self.start}; 1 begins from pure noise")
 
-# %% ../nbs/23_flow.ipynb #7869d655
+# %% ../nbs/23_flow.ipynb #dd2a3777
 def shift_times(t: float | Tensor, # times in 0..1
                 s: float           # > 1 towards noise, 1 nothing, 1/s undoes s
                 ) -> float | Tensor:
     "Times moved towards the noise: s·t/(1+(s−1)t) (Esser et al. 2024, §5.3.2); 0 and 1 stay where they are."
     return s * t / (1 + (s - 1) * t)
 
-# %% ../nbs/23_flow.ipynb #c73d0fac
+# %% ../nbs/23_flow.ipynb #939cd3eb
 def logit_normal_times(n: int,                     # how many
                        generator: torch.Generator, # where the randomness comes from
                        mean: float = 0.,           # of the normal number; above 0 is noisier
@@ -108,7 +108,7 @@ def logit_normal_times(n: int,                     # how many
     normal = torch.randn(n, generator=generator, device=generator.device)
     return shift_times(torch.sigmoid(mean + std * normal), shift)
 
-# %% ../nbs/23_flow.ipynb #03a957af
+# %% ../nbs/23_flow.ipynb #94e0a562
 def flow_loss(x0_hat: Tensor,                # what the network said [B,...]
               x0: Tensor,                    # what it should have said
               x_t: Tensor,                   # what it saw
@@ -124,7 +124,7 @@ def flow_loss(x0_hat: Tensor,                # what the network said [B,...]
     weight = weight.to(error).expand_as(error)
     return (weight * error).sum() / weight.sum().clamp_min(1e-8)
 
-# %% ../nbs/23_flow.ipynb #1e1470ee
+# %% ../nbs/23_flow.ipynb #ba92ec71
 @dataclass(frozen=True)
 class Mixture:
     "A Gaussian mixture as data, with every quantity of its flow in closed form: the model without error."

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['NoGuidance', 'CFG', 'CFGZero', 'APG']
 
-# %% ../nbs/26_guidance.ipynb #5a3354cb
+# %% ../nbs/26_guidance.ipynb #038ce6fe
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from .flow import Pred
 
-# %% ../nbs/26_guidance.ipynb #d874f3e5
+# %% ../nbs/26_guidance.ipynb #b50d44ee
 @dataclass(frozen=True)
 class NoGuidance:
     "The model as trained: only the conditioned branch, half the work."
@@ -25,7 +25,7 @@ class NoGuidance:
         "One answer out of the branches' answers."
         return preds[0]
 
-# %% ../nbs/26_guidance.ipynb #63fddb8b
+# %% ../nbs/26_guidance.ipynb #5e423973
 def _std(x: Tensor) -> Tensor:
     "Standard deviation of each item, [B,1,…]."
     return x.std(dim=tuple(range(1, x.ndim)), keepdim=True)
@@ -38,7 +38,7 @@ def _check_scale(scale: float) -> None:
     if not 0 <= scale <= 100:
         raise ValueError(f"guidance scale must lie in 0…100, got {scale}; 1 is the model as trained, 3 to 7 are usual")
 
-# %% ../nbs/26_guidance.ipynb #cbe805af
+# %% ../nbs/26_guidance.ipynb #48fcaeb5
 @dataclass(frozen=True)
 class CFG:
     "Classifier-free guidance x̂u + w(x̂c − x̂u) (Ho & Salimans 2022, eq. 6), with rescale and interval."
@@ -68,7 +68,7 @@ class CFG:
             guided = guided * (1 + self.rescale * (back - 1))
         return Pred(preds[0].x, preds[0].t, guided, "x0")
 
-# %% ../nbs/26_guidance.ipynb #1c1e7138
+# %% ../nbs/26_guidance.ipynb #a5dd9ff7
 @dataclass(frozen=True)
 class CFGZero:
     "CFG-Zero★: the unconditioned velocity is first fitted to the conditioned one (Fan et al. 2025, arXiv 2503.18886)."
@@ -91,7 +91,7 @@ class CFGZero:
         uncond = uncond * _dot(cond, uncond) / _dot(uncond, uncond).clamp_min(1e-8)
         return Pred(preds[0].x, preds[0].t, uncond + self.scale * (cond - uncond), "v")
 
-# %% ../nbs/26_guidance.ipynb #dcf38719
+# %% ../nbs/26_guidance.ipynb #2518d6df
 @dataclass(frozen=True)
 class APG:
     "Adaptive projected guidance without momentum (Sadat et al. 2024, arXiv 2410.02416)."

@@ -6,7 +6,7 @@
 __all__ = ['PLACES', 'GROUND', 'PATTERNS', 'KERB', 'MOODS', 'Place', 'find_place', 'far', 'near', 'rain', 'snow', 'weather',
            'wet_street', 'Grade', 'grade', 'PALETTE', 'TIMES', 'TimeOfDay', 'View', 'fireworks']
 
-# %% ../nbs/12d_places.ipynb #7bcf22de
+# %% ../nbs/12d_places.ipynb #941f6001
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from .wilds import desert_far, desert_near, forest_far, forest_near, snowfield_f
 
 _all_ = ["PALETTE", "TIMES", "TimeOfDay", "View", "fireworks"]   # what a renderer needs besides this module's own names
 
-# %% ../nbs/12d_places.ipynb #4b798cd4
+# %% ../nbs/12d_places.ipynb #b63c48de
 @dataclass(frozen=True)
 class Place:
     "Two painters, and where actors stand: world heights, y up, 0 in the middle of the picture."
@@ -42,13 +42,13 @@ PLACES = dict(
     snowfield=Place(snowfield_far, snowfield_near))
 GROUND = {name: dict(ground=p.ground, air=p.air, back=p.back, sea=p.sea, skyline=p.skyline) for name, p in PLACES.items()}
 
-# %% ../nbs/12d_places.ipynb #ee4bc20c
+# %% ../nbs/12d_places.ipynb #28acd689
 def find_place(name: str) -> Place:
     "The place called `name`; ValueError lists the places when there is none."
     if name not in PLACES: raise ValueError(f"place {name!r} is not known; choose one of {', '.join(PLACES)}")
     return PLACES[name]
 
-# %% ../nbs/12d_places.ipynb #8a09c907
+# %% ../nbs/12d_places.ipynb #34f408a0
 def far(
     place: str,
     view: View,
@@ -62,7 +62,7 @@ def far(
     s = setting(view, time, t, wet, seed)
     return find_place(place).far(s, sky(s, bursts))
 
-# %% ../nbs/12d_places.ipynb #cc2e0434
+# %% ../nbs/12d_places.ipynb #af404fd8
 def near(
     place: str,
     view: View,
@@ -75,7 +75,7 @@ def near(
     "What stands in front of far actors, down to the ground [B,T,3,H,W]; ValueError for an unknown place."
     return find_place(place).near(setting(view, time, t, wet, seed), colour)
 
-# %% ../nbs/12d_places.ipynb #013fe9cd
+# %% ../nbs/12d_places.ipynb #dab0f2e9
 PATTERNS = 4
 
 
@@ -94,7 +94,7 @@ def rain(view: View, t: Tensor, pattern: Tensor) -> Tensor:
         alpha = alpha + streak * strength
     return alpha.clamp(max=.6)[:, frame]
 
-# %% ../nbs/12d_places.ipynb #0615e381
+# %% ../nbs/12d_places.ipynb #7afce2ac
 def snow(view: View, t: Tensor, pattern: Tensor) -> Tensor:
     "Coverage [n,T,H,W] of swaying flakes at three depths for patterns [n,1,1,1]."
     alpha, ppu = None, view.H / 2
@@ -108,7 +108,7 @@ def snow(view: View, t: Tensor, pattern: Tensor) -> Tensor:
         alpha = flake if alpha is None else torch.maximum(alpha, flake)
     return alpha
 
-# %% ../nbs/12d_places.ipynb #a6e7cf73
+# %% ../nbs/12d_places.ipynb #c667f70d
 def weather(
     kind: str,         # "rain" or "snow"; under any other sky nothing falls
     view: View,
@@ -125,7 +125,7 @@ def weather(
     light = torch.tensor(time.ambient, device=colour.device) * .6 + .4
     return blend(colour, (white * light).view(1, 1, 3, 1, 1), alpha)
 
-# %% ../nbs/12d_places.ipynb #dbde39bc
+# %% ../nbs/12d_places.ipynb #5bfdf988
 KERB = -.667   # y at which the road begins
 
 
@@ -145,7 +145,7 @@ def wet_street(
     share = (rows > kerb[..., None]).float()[..., None] * .34 * wet.view(-1, 1, 1, 1)
     return blend(colour, mirror, share)
 
-# %% ../nbs/12d_places.ipynb #6b7d4c2d
+# %% ../nbs/12d_places.ipynb #978cac7e
 @dataclass(frozen=True)
 class Grade:
     "A mood as colour: contrast about grey, saturation, brightness and a tint."
@@ -157,7 +157,7 @@ class Grade:
 MOODS = dict(none=Grade(), calm=Grade(.90, .92, (.97, 1.01, 1.05)), happy=Grade(1.03, 1.08, (1.09, 1.05, .98)),
              tense=Grade(1.15, .90, (.86, .88, .92)))
 
-# %% ../nbs/12d_places.ipynb #9125d157
+# %% ../nbs/12d_places.ipynb #f79db206
 def grade(
     colour: Tensor,          # [B,T,3,H,W] in 0..1
     mood: str | list[str],   # one for all clips or one for each

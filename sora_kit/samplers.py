@@ -6,7 +6,7 @@
 __all__ = ['flow_levels', 'Sampler', 'Euler', 'Heun', 'AB2', 'DPMpp2M', 'UniPC2', 'RK4', 'noise_like', 'Ancestral', 'FlowMap',
            'Recorder', 'walk', 'sample', 'asked_levels']
 
-# %% ../nbs/25_samplers.ipynb #1ab4a3e2
+# %% ../nbs/25_samplers.ipynb #5fce9177
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .flow import FLOOR, ModelInfo, half_log_snr, shift_times
 
-# %% ../nbs/25_samplers.ipynb #cbdc80a2
+# %% ../nbs/25_samplers.ipynb #77f6119e
 def flow_levels(steps: int,                   # how many steps, at least 1
                 info: ModelInfo = ModelInfo() # shift and start of the model and the run
                 ) -> Tensor:
@@ -29,7 +29,7 @@ def flow_levels(steps: int,                   # how many steps, at least 1
     levels[0] = start
     return levels
 
-# %% ../nbs/25_samplers.ipynb #1bd096b8
+# %% ../nbs/25_samplers.ipynb #11bf2c72
 class Sampler:
     "What samplers share: even (shifted) levels and an empty state; a subclass writes `step`."
     stages: ClassVar[tuple[float, ...]] = (0.,)  # where in a step the model is asked: 0 its beginning, 1 its end
@@ -47,7 +47,7 @@ class Sampler:
         "From x [B,D] at levels[i] to levels[i+1]; gives back the new x and the new state, and changes neither input."
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
-# %% ../nbs/25_samplers.ipynb #1cff7ce2
+# %% ../nbs/25_samplers.ipynb #2e3b95df
 @dataclass(frozen=True)
 class Euler(Sampler):
     "x + (s−t)·v(x,t): first order, one evaluation a step (DDIM on the straight path; Song et al. 2021, eq. 12)."
@@ -56,7 +56,7 @@ class Euler(Sampler):
         t, s = levels[i:i + 2].tolist()
         return x + (s - t) * denoise(x, t).v, state
 
-# %% ../nbs/25_samplers.ipynb #0b2bfbeb
+# %% ../nbs/25_samplers.ipynb #5b658d9d
 @dataclass(frozen=True)
 class Heun(Sampler):
     "Average of the velocities at both ends: second order, two evaluations a step (Karras et al. 2022, alg. 1)."
@@ -69,7 +69,7 @@ class Heun(Sampler):
         end = x + (s - t) * v
         return (x + (s - t) * (v + denoise(end, s).v) / 2 if s > 0 else end), state
 
-# %% ../nbs/25_samplers.ipynb #f96bc880
+# %% ../nbs/25_samplers.ipynb #bc0f95aa
 @dataclass(frozen=True)
 class AB2(Sampler):
     "Adams–Bashforth on v with uneven steps: second order, one evaluation a step (Hairer, Nørsett & Wanner 1993, §III.5)."
@@ -81,7 +81,7 @@ class AB2(Sampler):
         bend = (s - t) / (2 * (t - levels[i - 1].item())) * (v - state["v"]) if state else 0
         return x + (s - t) * (v + bend), {"v": v}
 
-# %% ../nbs/25_samplers.ipynb #69eeb3f0
+# %% ../nbs/25_samplers.ipynb #8035aa73
 @dataclass(frozen=True)
 class DPMpp2M(Sampler):
     "DPM-Solver++(2M) on the straight path: second order, one evaluation a step (Lu et al. 2022, arXiv 2211.01095, alg. 2)."
@@ -96,7 +96,7 @@ class DPMpp2M(Sampler):
             data = x0 + (after - now) / (2 * (now - before)) * (x0 - state["x0"])
         return s / t * x + (1 - s / t) * data, {"x0": x0}
 
-# %% ../nbs/25_samplers.ipynb #aa2e5d6e
+# %% ../nbs/25_samplers.ipynb #29e8d4e9
 def _moments(h):
     "∫ e^(u−h)·u^k du over 0…h for k = 1, 2: what a slope and a curvature of x0 in λ add to the step."
     first = h + math.expm1(-h)
@@ -115,7 +115,7 @@ def _bent_step(x, t, s, points):
     else: add = sum(m1 * slope for _, slope in slopes)
     return s / t * x + (1 - s / t) * d0 + (1 - s) * add
 
-# %% ../nbs/25_samplers.ipynb #6384adb2
+# %% ../nbs/25_samplers.ipynb #c426d180
 @dataclass(frozen=True)
 class UniPC2(Sampler):
     "UniPC-2, predictor and corrector: third order, one evaluation a step (Zhao et al. 2023, arXiv 2302.04867)."
@@ -130,7 +130,7 @@ class UniPC2(Sampler):
         new = _bent_step(x, t, s, [here, *past[:1]]) if s > 0 else x0
         return new, {"x": x, "x0_1": x0} | ({"x0_2": past[0][1]} if past else {})
 
-# %% ../nbs/25_samplers.ipynb #68f0e6af
+# %% ../nbs/25_samplers.ipynb #ebdda6dd
 @dataclass(frozen=True)
 class RK4(Sampler):
     "Classic Runge–Kutta: fourth order, four evaluations a step; for reference (Hairer, Nørsett & Wanner 1993, §II.1)."
@@ -147,7 +147,7 @@ class RK4(Sampler):
         v4 = denoise(x + h * v3, s).v
         return x + h * (v1 + 2 * v2 + 2 * v3 + v4) / 6, state
 
-# %% ../nbs/25_samplers.ipynb #086bce84
+# %% ../nbs/25_samplers.ipynb #6e7664be
 def noise_like(x: Tensor,  # [B,...]
                generator   # one torch.Generator for the whole batch, or a list with one per item
                ) -> Tensor:
@@ -158,7 +158,7 @@ def noise_like(x: Tensor,  # [B,...]
         return torch.cat([noise_like(item, g) for item, g in zip(x.split(1), generator)])
     return torch.randn(x.shape, generator=generator, device=generator.device).to(x)
 
-# %% ../nbs/25_samplers.ipynb #52527936
+# %% ../nbs/25_samplers.ipynb #cce122d5
 @dataclass(frozen=True)
 class Ancestral(Sampler):
     "Stochastic Euler: fresh noise in each step, weak order 1 (Song et al. 2021, arXiv 2010.02502, eq. 12 and 16)."
@@ -175,7 +175,7 @@ class Ancestral(Sampler):
         mean = (1 - s) * pred.x0 + math.sqrt(s * s - fresh * fresh) * pred.eps
         return (mean + fresh * noise_like(x, generator) if fresh else mean), state
 
-# %% ../nbs/25_samplers.ipynb #00b469e9
+# %% ../nbs/25_samplers.ipynb #b9b4e04c
 @dataclass(frozen=True)
 class FlowMap(Sampler):
     "x + (s−t)·u(x,t,s) with a model of average velocities; a perfect one needs a single step (Boffi et al. 2024, arXiv 2406.07507)."
@@ -184,7 +184,7 @@ class FlowMap(Sampler):
         t, s = levels[i:i + 2].tolist()
         return x + (s - t) * denoise(x, t, to=s).v, state
 
-# %% ../nbs/25_samplers.ipynb #78bd5f0b
+# %% ../nbs/25_samplers.ipynb #bff7cf2e
 class Recorder:
     "A denoiser that remembers: `.asked` holds every (t, to), `.preds` every answer."
 
@@ -196,7 +196,7 @@ class Recorder:
         self.preds.append(self.denoise(x, t, to))
         return self.preds[-1]
 
-# %% ../nbs/25_samplers.ipynb #a60a1b80
+# %% ../nbs/25_samplers.ipynb #5d13619c
 def walk(sampler,      # anything with the protocol of `Sampler`
          x: Tensor,    # [B,D] at levels[start]
          denoise,      # denoise(x, t, to=None) -> Pred
@@ -213,13 +213,13 @@ def walk(sampler,      # anything with the protocol of `Sampler`
         x, state = sampler.step(x, i, levels, asked, state, generator=generator)
         yield i, x, asked.preds[0] if asked.preds else None, state
 
-# %% ../nbs/25_samplers.ipynb #6a8df463
+# %% ../nbs/25_samplers.ipynb #3ff54436
 def sample(sampler, x: Tensor, denoise, steps: int, *, generator, info: ModelInfo = ModelInfo()):
     "`walk` over the sampler's own schedule, from noise x [B,D] to data: yields (i, x, pred)."
     for i, x, pred, _ in walk(sampler, x, denoise, sampler.schedule(steps, info=info), generator=generator):
         yield i, x, pred
 
-# %% ../nbs/25_samplers.ipynb #52c03347
+# %% ../nbs/25_samplers.ipynb #21f973b7
 def asked_levels(sampler, levels: Tensor) -> list[float]:
     "The times at which the schedule and the declared stages say the model is asked, in order; a stage at t=0 is left out."
     pairs = zip(levels.tolist(), levels.tolist()[1:])

@@ -6,14 +6,14 @@
 __all__ = ['fill', 'box', 'disc', 'post', 'ridge', 'columns', 'street_far', 'windows', 'houses', 'shops', 'road', 'lamps',
            'street_near', 'sea', 'beach_far', 'shore', 'beach_near', 'meadow_far', 'fence', 'flowers', 'meadow_near']
 
-# %% ../nbs/12b_scenery.ipynb #9a7fdbad
+# %% ../nbs/12b_scenery.ipynb #4f4b47a3
 import torch
 from torch import Tensor
 
 from .shapes import cov, hash01
 from .sky import Band, Setting, blend, smoothstep
 
-# %% ../nbs/12b_scenery.ipynb #37039e40
+# %% ../nbs/12b_scenery.ipynb #3f2a8fbe
 def fill(
     s: Setting,
     colour: Tensor,        # [B,T,3,H,W], written in place
@@ -27,7 +27,7 @@ def fill(
     alpha = cov(d, band.ppu)
     return blend(colour, paint, alpha if isinstance(strength, float) and strength == 1. else alpha * strength, band.rows)
 
-# %% ../nbs/12b_scenery.ipynb #fd180f65
+# %% ../nbs/12b_scenery.ipynb #625cbe3d
 def box(x: Tensor, y: Tensor, half_width: float, half_height: float) -> Tensor:
     "Distance to an upright rectangle about the origin."
     return torch.maximum(x.abs() - half_width, y.abs() - half_height)
@@ -42,7 +42,7 @@ def post(x: Tensor, y: Tensor, radius: float, height: float) -> Tensor:
     "Distance to an upright bar with round ends, its foot at the origin."
     return disc(x, ((y - height / 2).abs() - height / 2).clamp(min=0), radius)
 
-# %% ../nbs/12b_scenery.ipynb #b5c93d30
+# %% ../nbs/12b_scenery.ipynb #a35a90cd
 def ridge(s: Setting, parallax: float, base: float, height: float, waves: float, low: float = -.6) -> tuple[Band, Tensor]:
     "A line of hills: its band, and the height of each point above the ground (negative inside)."
     band = s.view.band(parallax, low, base + 1.8 * height)
@@ -50,7 +50,7 @@ def ridge(s: Setting, parallax: float, base: float, height: float, waves: float,
     top = torch.sin(x + phase) + .5 * torch.sin(x * 2.3 + phase * 1.7) + .22 * torch.sin(x * 5.1 + phase * .6)
     return band, band.Y - base - height * top
 
-# %% ../nbs/12b_scenery.ipynb #d59829c4
+# %% ../nbs/12b_scenery.ipynb #f19bb167
 def columns(s: Setting, band: Band, width: float, seed: int, jitter: float = 0.) -> tuple[Tensor, Tensor, Tensor]:
     "Cut a band into columns: x from the (jittered) middle of each, its hash and its number, all [B,T,1,W]."
     i = (band.X / width).floor()
@@ -58,7 +58,7 @@ def columns(s: Setting, band: Band, width: float, seed: int, jitter: float = 0.)
     if jitter: x = x - (hash01(s.variant, i, seed=seed + 500) - .5) * jitter * width
     return x, hash01(s.variant, i, seed=seed), i
 
-# %% ../nbs/12b_scenery.ipynb #a3c119b8
+# %% ../nbs/12b_scenery.ipynb #961709f9
 def street_far(s: Setting, colour: Tensor) -> Tensor:
     "A skyline in the haze with a few lit windows."
     band = s.view.band(.22, -.4, .36)
@@ -77,7 +77,7 @@ def windows(x: Tensor, y: Tensor, wide: float, high: float) -> tuple[Tensor, Ten
     i, j = (x / wide).floor(), (y / high).floor()
     return box(x - (i + .5) * wide, y - (j + .5) * high, wide * .27, high * .30), i, j
 
-# %% ../nbs/12b_scenery.ipynb #ae39627d
+# %% ../nbs/12b_scenery.ipynb #785fe6dd
 def houses(s: Setting, colour: Tensor, haze: float = .16) -> Tensor:
     "Plastered walls, slate roofs with a gutter, and tall windows."
     band = s.view.band(.62, -.55, .36)
@@ -97,7 +97,7 @@ def houses(s: Setting, colour: Tensor, haze: float = .16) -> Tensor:
     colour = fill(s, colour, band, s.lit("FAF2E6", haze), wall.abs() - .013)
     return fill(s, colour, band, s.lit("5B4C62", haze), torch.maximum(wall, .422 - x.abs()), .4)
 
-# %% ../nbs/12b_scenery.ipynb #10ed4e6d
+# %% ../nbs/12b_scenery.ipynb #33e5cb50
 def shops(s: Setting, colour: Tensor, haze: float = .14) -> Tensor:
     "Shop windows under striped awnings."
     band = s.view.band(.62, -.55, -.18)
@@ -109,7 +109,7 @@ def shops(s: Setting, colour: Tensor, haze: float = .14) -> Tensor:
     colour = fill(s, colour, band, s.choose("D9484F 3C8C74 3F66B0 E0913A", h, haze), awning)
     return fill(s, colour, band, s.lit("F7F0E0", haze), awning, (torch.remainder(x, .16) > .08).float())
 
-# %% ../nbs/12b_scenery.ipynb #33181143
+# %% ../nbs/12b_scenery.ipynb #d879a541
 def road(s: Setting, colour: Tensor) -> Tensor:
     "Paving slabs, a kerb and a road of cobbles."
     band = s.view.band(1., -9., -.48)
@@ -122,7 +122,7 @@ def road(s: Setting, colour: Tensor) -> Tensor:
     colour = fill(s, colour, band, "73768C", torch.maximum(box(x * .17, y * .085, .066, .030), Y + .68), .75)
     return fill(s, colour, band, "E6E0D9", (Y + .645).abs() - .022)
 
-# %% ../nbs/12b_scenery.ipynb #6fbf697c
+# %% ../nbs/12b_scenery.ipynb #d59b5983
 def lamps(s: Setting, colour: Tensor) -> Tensor:
     "Iron street lamps; when they are lit they glow and light the road below."
     band = s.view.band(1., -9., 9. if s.time.lit else .72)
@@ -139,7 +139,7 @@ def street_near(s: Setting, colour: Tensor) -> Tensor:
     "Houses, shops, the road and its lamps."
     return lamps(s, road(s, shops(s, houses(s, colour))))
 
-# %% ../nbs/12b_scenery.ipynb #924ed67a
+# %% ../nbs/12b_scenery.ipynb #0af8e9fd
 def sea(s: Setting, colour: Tensor) -> Tensor:
     "Water from the horizon to the shore, with swell and the path of the sun."
     band = s.view.band(.35, -.75, .01)
@@ -154,13 +154,13 @@ def sea(s: Setting, colour: Tensor) -> Tensor:
     facing = smoothstep(torch.sin(k * 13 + s.t * 2 + torch.sin(X * 17) * 1.2), -.3, .6) * (inside * (1 - s.wet))
     return blend(colour, s.raw(s.time.sun_colour), torch.exp(-sun * sun) * facing * (.75 if s.time.lit else .30), band.rows)
 
-# %% ../nbs/12b_scenery.ipynb #be3941e0
+# %% ../nbs/12b_scenery.ipynb #459a53af
 def beach_far(s: Setting, colour: Tensor) -> Tensor:
     "An island on the horizon, and the sea."
     band, d = ridge(s, .15, .02, .06, 1.9, low=-.1)
     return sea(s, fill(s, colour, band, s.lit("6FA58F", .65), d))
 
-# %% ../nbs/12b_scenery.ipynb #db01cd0d
+# %% ../nbs/12b_scenery.ipynb #bda4ec7d
 def shore(s: Setting, colour: Tensor) -> Tensor:
     "Two lines of foam that come and go, wet sand that mirrors the sky, dry sand."
     band = s.view.band(1., -9., -.20)
@@ -183,7 +183,7 @@ def beach_near(s: Setting, colour: Tensor) -> Tensor:
     colour = fill(s, colour, band, "D0A878", pebble, (h > .75).float() * .6)
     return fill(s, colour, band, "FFF2D6", pebble, (h < .10).float() * .8)
 
-# %% ../nbs/12b_scenery.ipynb #d6cbc12b
+# %% ../nbs/12b_scenery.ipynb #095be60b
 def meadow_far(s: Setting, colour: Tensor) -> Tensor:
     "Blue hills, then green ones with round trees."
     band, d = ridge(s, .15, .12, .10, 1.6, low=-.4)
@@ -196,7 +196,7 @@ def meadow_far(s: Setting, colour: Tensor) -> Tensor:
     colour = fill(s, colour, band, s.lit("55965F", .18), disc(x, y * .85, radius), here)
     return fill(s, colour, band, s.lit("7DBA78", .15), disc(x + radius * .25, y * .85 - radius * .25, radius * .55), here * .7)
 
-# %% ../nbs/12b_scenery.ipynb #4bbf3065
+# %% ../nbs/12b_scenery.ipynb #dc64c488
 def fence(s: Setting, colour: Tensor) -> Tensor:
     "A white fence along the next hill."
     band, d = ridge(s, .8, -.38, .022, 1.1)
@@ -208,7 +208,7 @@ def fence(s: Setting, colour: Tensor) -> Tensor:
     colour = fill(s, colour, band, "4D3842", d - .012, .45)
     return fill(s, colour, band, s.lit("F7EDDB", .06), d)
 
-# %% ../nbs/12b_scenery.ipynb #ceef7c31
+# %% ../nbs/12b_scenery.ipynb #17280d5e
 def flowers(s: Setting, colour: Tensor, low: float, high: float, cells: float, petals: str, seed: int) -> Tensor:
     "Whole rows of cells between two heights, with flowers in a third of them and tufts of grass in others."
     band = s.view.band(1., low, high)
@@ -224,7 +224,7 @@ def flowers(s: Setting, colour: Tensor, low: float, high: float, cells: float, p
     colour = fill(s, colour, band, s.choose(petals, hash01(s.variant, i, seed=seed + 2)), flower, here)
     return fill(s, colour, band, "FFC03A", flower + .15 / cells, here * .9)
 
-# %% ../nbs/12b_scenery.ipynb #0b460a28
+# %% ../nbs/12b_scenery.ipynb #e2256bf5
 def meadow_near(s: Setting, colour: Tensor) -> Tensor:
     "A fence, then grass with a sandy path and flowers."
     colour, band = fence(s, colour), s.view.band(1., -9., -.46)

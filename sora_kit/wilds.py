@@ -6,7 +6,7 @@
 __all__ = ['side', 'trunks', 'canopy', 'forest_far', 'shafts', 'ferns', 'forest_near', 'mesa', 'dunes', 'cacti', 'desert_far',
            'desert_near', 'peaks', 'firs', 'snowfield_far', 'snowfield_near']
 
-# %% ../nbs/12c_wilds.ipynb #ea6d1f6a
+# %% ../nbs/12c_wilds.ipynb #03bddc28
 import torch
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from .scenery import box, columns, disc, fill, flowers, post, ridge
 from .shapes import cov
 from .sky import Setting, blend, smoothstep
 
-# %% ../nbs/12c_wilds.ipynb #8cf742fa
+# %% ../nbs/12c_wilds.ipynb #ec602aa4
 def side(s: Setting) -> int:
     "1 when the light comes from the right, -1 from the left."
     return 1 if s.time.light[0] > 0 else -1
@@ -32,7 +32,7 @@ def trunks(s: Setting, colour: Tensor, parallax: float, width: float, radius: fl
     shine = torch.maximum((x - side(s) * r * .45).abs() - r * .30, trunk)
     return fill(s, colour, band, torch.lerp(wood, s.raw(s.time.sun_colour), .26 - .12 * s.time.stars), shine, here)
 
-# %% ../nbs/12c_wilds.ipynb #81dd8d1e
+# %% ../nbs/12c_wilds.ipynb #2cb601f5
 def canopy(s: Setting, colour: Tensor, parallax: float, height: float, size: float, code: str, haze: float) -> Tensor:
     "Leaves hanging from the top of the picture, with a scalloped edge."
     band = s.view.band(parallax, height - 2 * size, 9.)
@@ -40,7 +40,7 @@ def canopy(s: Setting, colour: Tensor, parallax: float, height: float, size: flo
     hang = band.Y - height - (h - .5) * size * .9
     return fill(s, colour, band, s.lit(code, haze), torch.minimum(disc(x, hang, size), .25 * size - hang))
 
-# %% ../nbs/12c_wilds.ipynb #6c82b289
+# %% ../nbs/12c_wilds.ipynb #16dc5e90
 def forest_far(s: Setting, colour: Tensor) -> Tensor:
     "Mist between rows of trunks, and ground that rises into it."
     band = s.view.band(.1, -.7, 9.)
@@ -55,7 +55,7 @@ def forest_far(s: Setting, colour: Tensor) -> Tensor:
     colour = fill(s, colour, band, torch.lerp(mist, s.lit("77AD6B", .1), .75), d)
     return trunks(s, colour, .3, .42, .046, -.39, "76836B", .26)
 
-# %% ../nbs/12c_wilds.ipynb #0daa1616
+# %% ../nbs/12c_wilds.ipynb #fcefc6a1
 def shafts(s: Setting, colour: Tensor) -> Tensor:
     "Slanted shafts of light that fade towards the ground."
     band = s.view.band(.4, -.75, 9.)
@@ -64,7 +64,7 @@ def shafts(s: Setting, colour: Tensor) -> Tensor:
     strength = smoothstep(band.Y, -.75, .5) * (1 - .8 * s.wet) * (.16 if s.time.stars else .34)
     return blend(colour, s.raw(s.time.sun_colour), beam * strength, band.rows)
 
-# %% ../nbs/12c_wilds.ipynb #5703dc75
+# %% ../nbs/12c_wilds.ipynb #aee7e674
 def ferns(s: Setting, colour: Tensor, foot: float, width: float, size: float, code: str, seed: int) -> Tensor:
     "Fans of five fronds: folding the angle makes a fan one thin wedge."
     band = s.view.band(.9, foot - .05, foot + size * 1.2)
@@ -76,7 +76,7 @@ def ferns(s: Setting, colour: Tensor, foot: float, width: float, size: float, co
     frond = r * angle.abs() - .135 * size * (1 - r / (size * (.7 + .5 * h))).clamp(min=-1)
     return fill(s, colour, band, code, torch.maximum(frond, -y), (h > .30).float())
 
-# %% ../nbs/12c_wilds.ipynb #61cc21ab
+# %% ../nbs/12c_wilds.ipynb #ca1a90a6
 def forest_near(s: Setting, colour: Tensor) -> Tensor:
     "Near trunks with ferns at their feet, and a mossy floor with a patch of light."
     band, d = ridge(s, .6, -.42, .02, 1.4)
@@ -91,7 +91,7 @@ def forest_near(s: Setting, colour: Tensor) -> Tensor:
     colour = blend(colour, s.lit("C9CF86"), patch * .7, band.rows)
     return flowers(s, colour, -1.2, -.82, 7., "F5F0E6 E9E2A0 D9534F", 45)
 
-# %% ../nbs/12c_wilds.ipynb #29afc90e
+# %% ../nbs/12c_wilds.ipynb #676704ef
 def mesa(s: Setting, colour: Tensor) -> Tensor:
     "Table mountains: flat tops, steep steps, bands of rock, one side in shadow."
     band = s.view.band(.12, -.3, .46)
@@ -104,7 +104,7 @@ def mesa(s: Setting, colour: Tensor) -> Tensor:
     colour = fill(s, colour, band, s.lit("AF6652", .30), layers, .5)
     return fill(s, colour, band, s.lit("965E58", .35), torch.maximum(rock, side(s) * x + half * .35), .5)
 
-# %% ../nbs/12c_wilds.ipynb #b88ce1c9
+# %% ../nbs/12c_wilds.ipynb #a0953b74
 def dunes(s: Setting, colour: Tensor, parallax: float, base: float, height: float, width: float, sand: str, haze: float) -> Tensor:
     "A row of dunes that rise gently to a crest and fall steeply behind it into shadow."
     band, seed = s.view.band(parallax, -.8, base + height), int(parallax * 100)
@@ -116,7 +116,7 @@ def dunes(s: Setting, colour: Tensor, parallax: float, base: float, height: floa
     shade = lee * (1 - below / (1.4 * height)).clamp(0, 1) * cov(-below, band.ppu)
     return blend(colour, torch.lerp(s.lit(sand, haze), s.lit("9A5F58", haze), .65), shade, band.rows)
 
-# %% ../nbs/12c_wilds.ipynb #457822e7
+# %% ../nbs/12c_wilds.ipynb #738ff9b3
 def cacti(s: Setting, colour: Tensor, parallax: float, foot: float, width: float, size: float, haze: float, seed: int) -> Tensor:
     "Saguaros: a column and two raised arms."
     band = s.view.band(parallax, foot - .03, foot + size * 1.3)
@@ -131,7 +131,7 @@ def cacti(s: Setting, colour: Tensor, parallax: float, foot: float, width: float
     colour = fill(s, colour, band, s.lit("4FA06A", haze), d, here)
     return fill(s, colour, band, s.lit("8CCB86", haze), box(x - side(s) * .03, y - .47, .025, .40) * k, here * .8)
 
-# %% ../nbs/12c_wilds.ipynb #abbbf225
+# %% ../nbs/12c_wilds.ipynb #2ce8ad90
 def desert_far(s: Setting, colour: Tensor) -> Tensor:
     "Table mountains behind two rows of dunes."
     colour = dunes(s, mesa(s, colour), .22, -.16, .15, 1.7, "EBC08C", .20)
@@ -149,7 +149,7 @@ def desert_near(s: Setting, colour: Tensor) -> Tensor:
     ripple = torch.sin(band.Y * 46 + torch.sin(band.X * 3.1) * 1.6 + torch.sin(band.X * 7.3) * .7)
     return blend(colour, s.lit("D69F62"), smoothstep(ripple, .55, .95) * cov(d + .06, band.ppu) * .4, band.rows)
 
-# %% ../nbs/12c_wilds.ipynb #40d5b8d9
+# %% ../nbs/12c_wilds.ipynb #6e9b1691
 def peaks(s: Setting, colour: Tensor) -> Tensor:
     "Two rows of mountains with snow above a ragged line, one flank in shadow."
     band = s.view.band(.12, -.3, .62)
@@ -164,7 +164,7 @@ def peaks(s: Setting, colour: Tensor) -> Tensor:
         colour = fill(s, colour, band, s.lit("7F98C8", haze), torch.maximum(rock, flank), .5)
     return colour
 
-# %% ../nbs/12c_wilds.ipynb #1e675d6f
+# %% ../nbs/12c_wilds.ipynb #2d952b19
 def firs(s: Setting, colour: Tensor, parallax: float, foot: float, width: float, size: float, haze: float, seed: int) -> Tensor:
     "Fir trees: a triangle cut into tiers, with snow on each."
     band = s.view.band(parallax, foot - .04, foot + size * 1.25)
@@ -179,7 +179,7 @@ def firs(s: Setting, colour: Tensor, parallax: float, foot: float, width: float,
     snow = torch.maximum(tree, (.58 - tier + .9 * (side(s) * -x).clamp(min=0)) / 4 * k)
     return fill(s, colour, band, s.lit("F4F8FF", haze), snow, here * .95)
 
-# %% ../nbs/12c_wilds.ipynb #024c2961
+# %% ../nbs/12c_wilds.ipynb #ca7f6236
 def snowfield_far(s: Setting, colour: Tensor) -> Tensor:
     "White mountains, then a hill with a small wood."
     colour = peaks(s, colour)
