@@ -7,7 +7,7 @@ __all__ = ['AudioConfig', 'mel_filters', 'spectrum', 'waveform_to_mel', 'to_toke
            'overlap_add', 'mel_to_waveform', 'ConvNeXt', 'Vocoder', 'stft_distance', 'vocoder_loss', 'trim', 'loudness',
            'mix', 'resample', 'flux', 'onsets']
 
-# %% ../nbs/21_audio.ipynb #698008d8
+# %% ../nbs/21_audio.ipynb #72d3649b
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# %% ../nbs/21_audio.ipynb #55617819
+# %% ../nbs/21_audio.ipynb #40e73321
 @dataclass(frozen=True)
 class AudioConfig:
     "How sound is cut into mel frames and tokens."
@@ -46,7 +46,7 @@ def mel_filters(c: AudioConfig = AudioConfig()) -> Tensor:
     low, peak, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     return torch.minimum((f - low) / (peak - low), (high - f) / (high - peak)).clamp(min=0).float()
 
-# %% ../nbs/21_audio.ipynb #b9cda12d
+# %% ../nbs/21_audio.ipynb #1db59ec2
 def spectrum(x: Tensor, c: AudioConfig = AudioConfig(), frames: int | None = None) -> Tensor:
     "Complex STFT [B, n_fft/2+1, T] of waveforms [B,N]; frame k is centred on sample k·hop, the edges are mirrored."
     frames, half = frames or c.frames(x.shape[-1]), c.n_fft // 2
@@ -80,7 +80,7 @@ def from_tokens(tokens: Tensor, c: AudioConfig = AudioConfig()) -> Tensor:
     "The inverse of `to_tokens`: log-mel [B, mels, L·patch]."
     return tokens.reshape(*tokens.shape[:-2], -1, c.mels).transpose(-1, -2)
 
-# %% ../nbs/21_audio.ipynb #37c5b94e
+# %% ../nbs/21_audio.ipynb #9f28dbbd
 def mel_to_magnitude(mel: Tensor, c: AudioConfig = AudioConfig(), steps: int = 30) -> Tensor:
     "Non-negative magnitudes [B, n_fft/2+1, T] whose mel is the given normalised log-mel [B,mels,T] (Lee & Seung 2001, eq. 4)."
     m = mel_filters(c).to(mel.device)
@@ -116,7 +116,7 @@ def mel_to_waveform(mel: Tensor,                              # [B,mels,T] or [m
         x, last = magnitude * ahead / ahead.abs().clamp(min=1e-8), new
     return overlap_add(x, c, samples)
 
-# %% ../nbs/21_audio.ipynb #ab699ae5
+# %% ../nbs/21_audio.ipynb #fe4a2908
 class ConvNeXt(nn.Module):
     "Depthwise convolution over time, then a two-layer perceptron in each frame, added to the input (Liu et al. 2022)."
     def __init__(self, width: int, hidden: int, scale: float):
@@ -151,7 +151,7 @@ class Vocoder(nn.Module):
         s = torch.polar(mel_to_magnitude(mel, self.config, 4) * gain.clamp(max=3.).exp(), phase)
         return overlap_add(s, self.config, mel.shape[-1] * self.config.hop)  # [B,N]
 
-# %% ../nbs/21_audio.ipynb #43bed0a5
+# %% ../nbs/21_audio.ipynb #a61e293d
 def stft_distance(x: Tensor, y: Tensor, n_fft: int) -> Tensor:
     "Spectral convergence + log-magnitude L1 between waveforms [B,N] at one resolution (Yamamoto et al. 2020, eq. 3–5)."
     window = torch.hann_window(n_fft, device=x.device)
@@ -167,7 +167,7 @@ def vocoder_loss(x: Tensor,                       # [B,N] made
     mel = F.l1_loss(waveform_to_mel(x, c), waveform_to_mel(y, c))
     return sum(stft_distance(x, y, n) for n in sizes) / len(sizes) + 2 * mel
 
-# %% ../nbs/21_audio.ipynb #58ab1ce6
+# %% ../nbs/21_audio.ipynb #d4fa38b8
 def trim(x: Tensor, samples: int) -> Tensor:
     "Exactly this many samples [..., samples]: cut, or padded with silence."
     return F.pad(x, (0, max(0, samples - x.shape[-1])))[..., :samples]
@@ -191,7 +191,7 @@ def mix(tracks: list[Tensor],              # [..., N] each; the longest decides
 
 
 def resample(x: Tensor, old: int, new: int, zeros: int = 16) -> Tensor:
-    "Waveforms [..., N] at another sample rate [..., ⌈N·new/old⌉]: Hann-windowed sinc, one filter for each phase (Smith, *Digital Audio Resampling*)."
+    "Waveforms [..., N] at another sample rate [..., ⌈N·new/old⌉]: Hann-windowed sinc, one filter for each phase."
     common = math.gcd(old, new)
     old, new = old // common, new // common
     if old == new:
@@ -205,19 +205,26 @@ def resample(x: Tensor, old: int, new: int, zeros: int = 16) -> Tensor:
     y = F.conv1d(blocks, kernel[:, None].to(x), stride=old).transpose(1, 2)
     return y.reshape(*x.shape[:-1], -1)[..., :math.ceil(x.shape[-1] * new / old)]
 
-# %% ../nbs/21_audio.ipynb #c7eb952e
-def flux(x: Tensor, rate: int = 16000, hop: int = 80, n_fft: int = 512) -> Tensor:
-    "Spectral flux [T] of a waveform [N]: how much energy appears above 1 kHz in each hop."
-    s = torch.stft(F.pad(x.float(), (0, hop)), n_fft, hop, n_fft // 2, torch.hann_window(n_fft // 2, device=x.device), return_complex=True).abs()
-    s = torch.log1p(20 * s)
-    before = F.max_pool1d(s.T, 5, 1, 2).T
-    return (s[:, 3:] - before[:, :-3]).clamp(min=0)[n_fft * 1000 // rate:].square().mean(0).sqrt()
+# %% ../nbs/21_audio.ipynb #086562d1
+def flux(x: Tensor, rate: int = 16000) -> Tensor:
+    "Spectral flux [T] of a waveform [N], 200 values a second: how much appears above 1 kHz within 15 ms (after Böck & Widmer 2013)."
+    hop, n_fft = rate // 200, rate * 4 // 125
+    window = torch.hann_window(n_fft, device=x.device)
+    s = torch.stft(x.float(), n_fft, hop, window=window, return_complex=True).abs()
+    s = torch.log1p(640 * s / window.sum())                         # [bins,T]
+    before = F.max_pool1d(s.T, 3, 1, 1).T                           # the loudest of three neighbouring bins
+    rise = (s[:, 3:] - before[:, :-3]).clamp(min=0)[n_fft * 1000 // rate:]
+    return F.pad(rise.square().mean(0).sqrt(), (3, 0))
 
 
-def onsets(x: Tensor, rate: int = 16000, threshold: float = .3) -> Tensor:
-    "Times [s] at which sounds begin in a waveform [N]."
-    hop = 80
-    f = F.pad(flux(x, rate, hop), (3, 0))
-    top = F.max_pool1d(f[None, None], 13, 1, 6)[0, 0]
-    mean = F.avg_pool1d(F.pad(f[None, None], (20, 20), mode="reflect"), 41, 1)[0, 0]
-    return ((f == top) & (f > mean + threshold)).nonzero()[:, 0] * hop / rate
+def onsets(x: Tensor,                 # [N]
+           rate: int = 16000,
+           threshold: float = .25,    # how far a peak must stand above the mean of ±0.1 s
+           ) -> Tensor:
+    "Times [s] at which sounds begin in a waveform, in order."
+    if x.ndim != 1 or x.shape[0] < rate // 8:
+        raise ValueError(f"waveform of shape {tuple(x.shape)}: need one channel [N] of at least 0.125 s; take x[0] of [Ch,N]")
+    f = flux(x, rate)[None, None]
+    top = F.max_pool1d(f, 13, 1, 6)                                 # the largest within ±30 ms
+    mean = F.avg_pool1d(F.pad(f, (20, 20), mode="reflect"), 41, 1)
+    return ((f == top) & (f > mean + threshold))[0, 0].nonzero()[:, 0] * (rate // 200) / rate

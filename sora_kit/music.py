@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCORES', 'Score', 'note', 'drum', 'compose']
 
-# %% ../nbs/14b_music.ipynb #b0f6016b
+# %% ../nbs/14b_music.ipynb #1ce6f0d2
 import math
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from .core import generator
 from .foley import add_at, clock, level, play, wavetable
 
-# %% ../nbs/14b_music.ipynb #8949b7a1
+# %% ../nbs/14b_music.ipynb #5468c19d
 @dataclass(frozen=True)
 class Score:
     "How a mood plays: beats a minute, a chord for each bar, and a pattern of notes over it."
@@ -34,7 +34,7 @@ SCORES = {
     "happy": Score(126, ((0, 4, 7, 12), (5, 9, 12, 17), (7, 11, 14, 19)), (0, 1, 2, 3, 2, 1, 2, 3), 4, 60, (1., .35, .2, .08), .012),
     "tense": Score(138, ((0, 3, 7, 12), (-2, 1, 5, 10)), (0, 0, 1, 0, 0, 2, 0, 1), 4, 36, (1., .9, .7, .5, .4, .3, .2), .008, True)}
 
-# %% ../nbs/14b_music.ipynb #0f8c7d50
+# %% ../nbs/14b_music.ipynb #aca868d0
 def note(midi: float, seconds: float, rate: float, table: Tensor, attack: float) -> Tensor:
     "One note [n] that fades in over `attack` and dies away towards its end."
     t = clock(seconds, rate)
@@ -47,7 +47,7 @@ def drum(rate: float) -> Tensor:
     t = clock(.22, rate)
     return torch.sin(math.tau * (52 * t + 2.4 * (1 - torch.exp(-t / .03)))) * torch.exp(-t / .07) * (t / .004).clamp(max=1)
 
-# %% ../nbs/14b_music.ipynb #dccbecf2
+# %% ../nbs/14b_music.ipynb #7f5fc789
 def compose(mood: str,          # none, calm, happy or tense
             n: int,             # samples
             rate: float,

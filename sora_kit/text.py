@@ -6,7 +6,7 @@
 __all__ = ['PAD', 'FIRST', 'BYTES', 'normal', 'words', 'merge', 'learn', 'Tokenizer', 'save_tokenizer', 'parse_tokenizer',
            'load_tokenizer']
 
-# %% ../nbs/22_text.ipynb #1e8adf41
+# %% ../nbs/22_text.ipynb #6b485dc4
 import hashlib
 import json
 import re
@@ -20,7 +20,7 @@ import torch
 
 from .files import InputError, parse_json, read_bytes, write_atomic
 
-# %% ../nbs/22_text.ipynb #8be764aa
+# %% ../nbs/22_text.ipynb #70c10645
 def normal(text: str) -> str:
     "Lower case, one Unicode form (NFKC), single spaces, no control or unpaired surrogate characters."
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
@@ -31,7 +31,7 @@ def words(text: str) -> list[bytes]:
     "The words and punctuation marks of a text as UTF-8, each with the space before it."
     return [w.encode() for w in re.findall(r" ?[^\W_]{1,24}| ?(?:[^\w\s]|_)", " " + normal(text))]
 
-# %% ../nbs/22_text.ipynb #6fe375f3
+# %% ../nbs/22_text.ipynb #cdd2d28d
 def merge(pieces: tuple[int, ...], pair: tuple[int, int], new: int) -> tuple[int, ...]:
     "Replaces each occurrence of a pair of pieces by the new one, from the left."
     out, i = [], 0
@@ -66,7 +66,7 @@ def learn(
 
 PAD, FIRST, BYTES = 0, 1, 257     # token 0 pads, 1…256 are the bytes, merged pieces follow
 
-# %% ../nbs/22_text.ipynb #f6850728
+# %% ../nbs/22_text.ipynb #f316e7be
 class Tokenizer:
     "Byte-pair tokenizer: text <-> token ids; id 0 is padding, and no text is unknown."
 
@@ -129,7 +129,7 @@ class Tokenizer:
         "The pieces as strings, ▁ for a space: what the model sees."
         return [self.pieces[i].decode(errors="replace").replace(" ", "▁") for i in self.ids(text)]
 
-# %% ../nbs/22_text.ipynb #69726027
+# %% ../nbs/22_text.ipynb #234b6f8a
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> Path:
     "Writes the merges as JSON, whole or not at all."
     return write_atomic(path, json.dumps({"format": "sora_kit.tokenizer/1", "merges": tokenizer.merges}, separators=(",", ":")).encode())
@@ -140,14 +140,15 @@ def parse_tokenizer(data: bytes) -> Tokenizer:
     spec = parse_json(data, limit=1_000_000)
     merges = spec.get("merges")
     if spec.get("format") != "sora_kit.tokenizer/1" or not isinstance(merges, list):
-        raise InputError("tokenizer: the JSON needs 'format': 'sora_kit.tokenizer/1' and a list 'merges'; was it written by save_tokenizer?")
+        raise InputError("tokenizer: JSON needs 'format': 'sora_kit.tokenizer/1' and a list 'merges'; was it written by save_tokenizer?")
     sizes = [0] + [1] * 256
     for i, pair in enumerate(merges):
         whole = isinstance(pair, list) and len(pair) == 2 and all(type(p) is int for p in pair)
         if not whole or not all(FIRST <= p < BYTES + i for p in pair):
-            raise InputError(f"tokenizer: merge {i} is {str(pair)[:40]}, but must be two piece numbers from {FIRST} to {BYTES + i - 1}; load an undamaged file")
+            rule = f"must be two piece numbers from {FIRST} to {BYTES + i - 1}; load an undamaged file"
+            raise InputError(f"tokenizer: merge {i} is {str(pair)[:40]}, but {rule}")
         sizes.append(sizes[pair[0]] + sizes[pair[1]])
-        if sizes[-1] > 99: raise InputError(f"tokenizer: piece {BYTES + i} has {sizes[-1]} bytes, no word is longer than 99; load an undamaged file")
+        if sizes[-1] > 99: raise InputError(f"tokenizer: piece {BYTES + i} has {sizes[-1]} bytes, at most 99 are allowed; load an undamaged file")
     if len(merges) > 65536 - BYTES: raise InputError(f"tokenizer: {len(merges)} merges, at most {65536 - BYTES} are allowed")
     return Tokenizer(merges)
 

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'TrainRecipe', 'Log', 'step_generator', 'cosine', 'save_checkpoint', 'load_checkpoint', 'make_pairs',
-           'draw_world', 'codec_batch', 'fit_codec', 'encode_shards', 'Latents', 'draw_times', 'drop_conditions',
-           'velocity_error', 'training_loss', 'add_noise_to', 'make_optimizers', 'train_step', 'fit_flow', 'keep_flow',
-           'train', 'export_weights']
+           'draw_world', 'codec_batch', 'fit_codec', 'encode_shards', 'Latents', 'as_stills', 'next_batch',
+           'draw_times', 'drop_conditions', 'velocity_error', 'training_loss', 'add_noise_to', 'make_optimizers',
+           'train_step', 'fit_flow', 'keep_flow', 'train', 'export_weights']
 
-# %% ../nbs/27b_train.ipynb #07a18e52
+# %% ../nbs/27b_train.ipynb #f73bef4d
 import json
 import math
 import random
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from .render import render
 from .scenes import mirrored, sample_scene
 from .text import Tokenizer, load_tokenizer
 
-# %% ../nbs/27b_train.ipynb #fc7ecd91
+# %% ../nbs/27b_train.ipynb #3f0d095f
 @dataclass(frozen=True)
 class TrainRecipe:
     "What to train, on how much, for how long."
@@ -54,6 +55,7 @@ class TrainRecipe:
     rate: float = 1e-3                 # AdamW, for embeddings, heads and vectors
     muon_rate: float = .012            # Muon, for the matrices of the blocks
     ema: float = .999
+    compile: bool = True               # compile the blocks, where there is a C++ compiler
     seed: int = 1
 
 
@@ -61,11 +63,11 @@ RECIPES = {
     "toybox-64": TrainRecipe(),
     "toybox-128": TrainRecipe("toybox-128", size=128, frames=25, fps=12., codec_minutes=3., flow_minutes=17., pair_shards=12, still_shards=16, clip_shards=80,
                               dit=DiTConfig(width=384, depth=12, heads=6, hidden=1024, audio_hidden=256, grid=16, fps=12.), clip_batch=64, still_batch=256),
-    "smoke": TrainRecipe("smoke", pair_shards=1, still_shards=1, clip_shards=1, codec_minutes=.05, flow_minutes=.1, clip_batch=4, still_batch=4, codec_batch=4,
+    "smoke": TrainRecipe("smoke", pair_shards=1, still_shards=1, clip_shards=1, codec_minutes=.05, flow_minutes=.1, compile=False, clip_batch=4, still_batch=4, codec_batch=4,
                          codec=CodecConfig(encoder=(16, 24, 32), decoder=(32, 24, 16, 16)), dit=DiTConfig(width=64, depth=2, heads=2, hidden=96, local=32, oracle_block=0)),
 }
 
-# %% ../nbs/27b_train.ipynb #263fca1f
+# %% ../nbs/27b_train.ipynb #94c5ec01
 class Log:
     "Appends reports to `log.jsonl` in a run's folder and prints them."
     def __init__(self, folder: Path): self.path = Path(folder) / "log.jsonl"
@@ -84,7 +86,7 @@ def cosine(progress: float, warm: float = .02, low: float = .03) -> float:
     "Learning-rate factor: a short warm-up, then half a cosine down to `low`."
     return min(1., progress / warm + 1e-2) * max(low, .5 + .5 * math.cos(math.pi * min(1., progress)))
 
-# %% ../nbs/27b_train.ipynb #6ad39da7
+# %% ../nbs/27b_train.ipynb #9034f005
 def save_checkpoint(path: Path, model, ema, optimizers, facts: dict) -> None:
     "Model, its moving average, optimiser states and facts in one safetensors file."
     out = {f"model.{k}": v for k, v in model.state_dict().items()} | {f"ema.{k}": v for k, v in ema.items()}
@@ -107,7 +109,7 @@ def load_checkpoint(path: Path, model, ema, optimizers) -> None:
                 state.setdefault(int(j), {})[name] = v
         opt.load_state_dict({"state": state, "param_groups": opt.state_dict()["param_groups"]})
 
-# %% ../nbs/27b_train.ipynb #631af520
+# %% ../nbs/27b_train.ipynb #d0fb885f
 def make_pairs(seed: int, n: int, size: int) -> dict:
     "n stills at `size` and twice that, with the actors' masks: what the codec learns from."
     rng = random.Random(seed)
@@ -129,7 +131,7 @@ def draw_world(recipe: TrainRecipe, folder: Path, log: Log) -> None:
                 write_shard(folder / kind, f"s{k:03d}", make(recipe.seed * 1_000_000 + i * 100_000 + k))
                 log(stage="draw", kind=kind, shard=k)
 
-# %% ../nbs/27b_train.ipynb #0e2bc592
+# %% ../nbs/27b_train.ipynb #758ab72b
 def codec_batch(shards: list[dict], n: int, rng: np.random.Generator):
     "Small and big pictures in 0..1 and pixel weights, half of them mirrored."
     shard = shards[rng.integers(len(shards))]
@@ -164,7 +166,7 @@ def fit_codec(recipe: TrainRecipe, folder: Path, log: Log) -> Codec:
     save_tensors(done, {k: v.contiguous() for k, v in codec.state_dict().items()})
     return codec.eval()
 
-# %% ../nbs/27b_train.ipynb #66a5338e
+# %% ../nbs/27b_train.ipynb #1996d0a0
 def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
     "Write `z` and `zm` (mirrored) [n,C,F,h,w] in bfloat16 (kept as int16) beside the shards that lack them."
     for path in (p for kind in kinds for p in sorted((folder / kind).glob("*.json"))):
@@ -178,7 +180,7 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
                 out.append(z.bfloat16().view(torch.int16))
             np.save(path.with_name(f"{path.stem}.{name}.npy"), torch.cat(out).numpy())
 
-# %% ../nbs/27b_train.ipynb #6711eea7
+# %% ../nbs/27b_train.ipynb #ab0469af
 class Latents:
     "Encoded shards of one kind in memory; gives captioned batches."
     def __init__(self, folder: Path, kind: str, tokenizer: Tokenizer, recipe: TrainRecipe):
@@ -190,9 +192,9 @@ class Latents:
 
     def __len__(self): return len(self.scenes)
 
-    def batch(self, n: int, rng: random.Random, rows=None):
+    def batch(self, n: int, rng: random.Random):
         "z [n,C,F,h,w], audio [n,L,512], text ids, portraits [n,3,32,32], oracle labels [n,tokens]."
-        rows = rows or [rng.randrange(len(self)) for _ in range(n)]
+        rows = [rng.randrange(len(self)) for _ in range(n)]
         flip = [rng.random() < .5 for _ in rows]
         take = lambda k: torch.from_numpy(np.stack([self.arrays[k][i] for i in rows]))
         z = torch.from_numpy(np.stack([self.arrays["zm" if m else "z"][i] for i, m in zip(rows, flip)])).view(torch.bfloat16).float()
@@ -202,7 +204,24 @@ class Latents:
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
         return z, audio, ids, take("portraits").permute(0, 3, 1, 2).float() / 255, labels
 
-# %% ../nbs/27b_train.ipynb #d512e30a
+# %% ../nbs/27b_train.ipynb #6383e9a7
+def as_stills(batch, fold: int, rng: random.Random):
+    "One random frame of every clip of a batch, as a batch of stills."
+    z, audio, ids, portrait, labels = batch
+    frame = [rng.randrange(z.shape[2]) for _ in z]
+    labels = labels.view(len(z), groups_of(z.shape[2], fold), -1)
+    picked = torch.stack([x[0 if k == 0 else 1 + (k - 1) // fold] for x, k in zip(labels, frame)])
+    return torch.stack([x[:, k:k + 1] for x, k in zip(z, frame)]), audio[:, :0], ids, portrait, picked
+
+
+def next_batch(sets: dict, recipe: TrainRecipe, progress: float, rng: random.Random):
+    "Kind and batch of the next step: stills first, then both; half of the stills are frames of clips."
+    if progress >= recipe.stills_first and rng.random() >= recipe.stills_later: return "clip", sets["clip"].batch(recipe.clip_batch, rng)
+    half = recipe.still_batch // 2
+    pair = sets["still"].batch(half, rng), as_stills(sets["clip"].batch(half, rng), recipe.dit.fold, rng)
+    return "still", tuple(torch.cat(x) for x in zip(*pair))
+
+# %% ../nbs/27b_train.ipynb #aa58d4f5
 def draw_times(n: int, groups: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     "Noise levels of the frame groups [n,G] and of the sound [n]."
     t = logit_normal_times(n, g)[:, None].repeat(1, groups)
@@ -225,7 +244,7 @@ def drop_conditions(ids, portrait, g: torch.Generator):
     ids = torch.where(torch.rand(n, 1, generator=g) < .1, 0, ids)
     return ids, torch.where(torch.rand(n, 1, 1, 1, generator=g) < .7, 0., portrait)
 
-# %% ../nbs/27b_train.ipynb #0e8c0b15
+# %% ../nbs/27b_train.ipynb #9ed3a0b8
 def velocity_error(x0_hat, x0, t, weight):
     "Mean of weight · (x̂0 − x0)² / max(t, .05)², clean (t = 0) elements left out; shapes broadcast."
     w = weight * (t > 0)
@@ -256,7 +275,7 @@ def add_noise_to(x0, t, g):
     "The noisy point (1 − t)·x0 + t·ε."
     return (1 - t) * x0 + t * torch.randn(x0.shape, generator=g)
 
-# %% ../nbs/27b_train.ipynb #1ee2093e
+# %% ../nbs/27b_train.ipynb #a9165b26
 def make_optimizers(model: DiT, recipe: TrainRecipe) -> list:
     "Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2 and min(p.shape) > 4]
@@ -278,7 +297,7 @@ def train_step(model, ema, optimizers, batch, generator, factor, recipe, step) -
     with torch.no_grad(): torch._foreach_lerp_(list(ema.values()), [v for v in model.state_dict().values()], 1 - keep)
     return parts
 
-# %% ../nbs/27b_train.ipynb #316c7f62
+# %% ../nbs/27b_train.ipynb #6168b0e3
 def fit_flow(recipe: TrainRecipe, folder: Path, log: Log, warm: Path | None = None) -> None:
     "Train the transformer for its minutes from wherever the last checkpoint stands; `warm`: weights to start from."
     torch.manual_seed(recipe.seed)
@@ -290,13 +309,13 @@ def fit_flow(recipe: TrainRecipe, folder: Path, log: Log, warm: Path | None = No
         facts = json.loads((folder / "flow.json").read_text())
         load_checkpoint(path, model, ema, optimizers)
         step, spent = facts["step"], facts["seconds"]
+    if recipe.compile and shutil.which("g++"):
+        for block in model.blocks: block.compile(dynamic=False)           # half as fast again on the CPU this was measured on
     sets = {kind: Latents(folder, kind, tokenizer, recipe) for kind in ("still", "clip")}
     start, seen = time.time() - spent, {}
     while (progress := (time.time() - start) / 60 / recipe.flow_minutes) < 1:
-        rng = random.Random(recipe.seed * 7_000_003 + step)
-        stills = progress < recipe.stills_first or rng.random() < recipe.stills_later
-        kind, n = ("still", recipe.still_batch) if stills else ("clip", recipe.clip_batch)
-        parts = train_step(model, ema, optimizers, sets[kind].batch(n, rng), step_generator(recipe.seed, step), cosine(progress), recipe, step)
+        kind, batch = next_batch(sets, recipe, progress, random.Random(recipe.seed * 7_000_003 + step))
+        parts = train_step(model, ema, optimizers, batch, step_generator(recipe.seed, step), cosine(progress), recipe, step)
         for k, v in parts.items(): seen.setdefault(f"{kind}_{k}", []).append(float(v))
         step += 1
         if step % 50 == 0:
@@ -311,7 +330,7 @@ def keep_flow(folder, model, ema, optimizers, step, seconds) -> None:
     save_checkpoint(folder / "flow.safetensors", model, ema, optimizers, {"step": step})
     write_atomic(folder / "flow.json", json.dumps({"step": step, "seconds": seconds}).encode())
 
-# %% ../nbs/27b_train.ipynb #6dda6a45
+# %% ../nbs/27b_train.ipynb #9464d250
 def train(recipe: TrainRecipe, folder: Path) -> None:
     "Everything from an empty folder to weights, resuming wherever the last call stopped."
     folder = Path(folder)
@@ -322,7 +341,7 @@ def train(recipe: TrainRecipe, folder: Path) -> None:
     encode_shards(codec, folder)
     fit_flow(recipe, folder, log)
 
-# %% ../nbs/27b_train.ipynb #478c4fbe
+# %% ../nbs/27b_train.ipynb #a9adf57d
 def export_weights(
     recipe: TrainRecipe,
     folder: Path,                # of the run
