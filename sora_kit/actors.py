@@ -6,17 +6,17 @@
 __all__ = ['CAST', 'SIZES', 'Figure', 'by_kind', 'hand', 'figure_table', 'pose_table', 'Placement', 'bounds', 'Patch',
            'patch_pixels', 'paint_group', 'body_flow', 'Patches', 'place_actors', 'ranks', 'blended', 'paste', 'record']
 
-# %% ../nbs/11c_actors.ipynb #98386b7c
+# %% ../nbs/11c_actors.ipynb #fa36a858
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
 import torch
 
-from .creatures import Pose, bird, cat, child, child_arm, dog, rest, robot, robot_arm
+from .creatures import Pose, bird, cat, child, child_arm, dog, robot, robot_arm
 from .shapes import Pen, carried, paint, rotate
 from .things import ball, balloon, boat, car, glass, house, tower, tree
 
-# %% ../nbs/11c_actors.ipynb #1772a813
+# %% ../nbs/11c_actors.ipynb #96f4063b
 class Figure(NamedTuple):
     "How a kind of actor is drawn, and its bounds in local units (feet at 0, about 1 high, looks to the right)."
     draw: Callable
@@ -29,9 +29,10 @@ class Figure(NamedTuple):
 
 CAST = dict(
     child=Figure(child, .50, -.06, 1.08, .64, child_arm), dog=Figure(dog, .92, -.08, 1.08, .80), cat=Figure(cat, .78, -.08, 1.08, .66),
-    bird=Figure(bird, .66, -.10, 1.36), robot=Figure(robot, .52, -.06, 1.20, .56, robot_arm), car=Figure(car, .92, -.06, .98),
+    bird=Figure(bird, .66, -.18, 1.36), robot=Figure(robot, .52, -.06, 1.20, .56, robot_arm), car=Figure(car, .92, -.06, .98),
     boat=Figure(boat, .76, -.10, 1.14), balloon=Figure(balloon, .36, -.05, 1.06), ball=Figure(ball, .56, -.06, 1.06),
-    tree=Figure(tree, .56, -.10, 1.08), house=Figure(house, .68, -.06, 1.14), tower=Figure(tower, .54, -.10, 1.12), glass=Figure(glass, .26, -.06, 1.06),
+    tree=Figure(tree, .56, -.10, 1.08), house=Figure(house, .68, -.06, 1.14), tower=Figure(tower, .54, -.10, 1.12),
+    glass=Figure(glass, .26, -.06, 1.06),
 )
 
 
@@ -57,7 +58,7 @@ def hand(pose: Pose) -> torch.Tensor:
         points[index] = torch.stack([x + dx, y + dy], -1)
     return points
 
-# %% ../nbs/11c_actors.ipynb #38e276e5
+# %% ../nbs/11c_actors.ipynb #9a3f7f06
 def figure_table(kind: str, pose: Pose) -> torch.Tensor:
     "The primitives [N,T,P,K] of figures that are all of one kind."
     return CAST[kind].draw(pose).table(pose.time.shape, pose.time.device)
@@ -73,7 +74,7 @@ def pose_table(pose: Pose) -> tuple[torch.Tensor, torch.Tensor]:
         out[index, :, :tables[kind].shape[2]] = tables[kind]
     return out, count
 
-# %% ../nbs/11c_actors.ipynb #e3a0df11
+# %% ../nbs/11c_actors.ipynb #0b6222c7
 class Placement(NamedTuple):
     "Where figures are in the picture, each [N,T]."
     px: torch.Tensor  # foot point, pixels from the left
@@ -107,7 +108,7 @@ def bounds(figures: list[Figure], at: Placement) -> tuple:
     co, si = at.rot.cos(), at.rot.sin()
     return -up * si, up * co, half * co.abs() + tall * si.abs(), half * si.abs() + tall * co.abs()
 
-# %% ../nbs/11c_actors.ipynb #554b27e2
+# %% ../nbs/11c_actors.ipynb #09de0ef8
 class Patch(NamedTuple):
     "m figures of one kind, painted into patches of h by w pixels in T frames."
     who: list  # [m] their numbers
@@ -133,7 +134,7 @@ def patch_pixels(ox, oy, mirror, h: int, w: int) -> tuple:
     column = torch.where(mirror[..., None], w - 1 - column, column)
     return (ox[..., None] + column)[..., None, :], (oy[..., None] + torch.arange(h, device=oy.device))[..., None]
 
-# %% ../nbs/11c_actors.ipynb #91e59a60
+# %% ../nbs/11c_actors.ipynb #06b0a778
 SIZES = (12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256, 384, 512)
 
 
@@ -153,7 +154,8 @@ def paint_group(who: list, kind: str, pose: Pose, at: Placement, light, rim, siz
     outline, reach = .85 * max(1., H / 64) / ppu, 3. * H / 64
     art = paint(flat(table), flat(X), flat(Y), ppu, outline, flat(toward), flat(rim[:, None]), parts, reach)
     near = (1 - (art.distance - outline[:, None, None]) * ppu[:, None, None] / reach).clamp_(0, 1).square_()
-    colour, alpha, glow, near, part = (v if v is None else v.unflatten(0, (m, T)) for v in (art.colour, art.alpha, art.glow, near, art.part))
+    colour, alpha, glow, near = (v.unflatten(0, (m, T)) for v in (art.colour, art.alpha, art.glow, near))
+    part = art.part.unflatten(0, (m, T)) if parts else None
     flow = body_flow(table, part, X, Y, at, column, row) if parts else None
     return Patch(who, ox, oy, mirror, colour, alpha, glow, near, part, flow)
 
@@ -169,7 +171,7 @@ def body_flow(table, part, X, Y, at: Placement, column, row) -> torch.Tensor:
         flow[:, :-1] = torch.stack([cx - column[:, :-1] - .5, cy - row[:, :-1] - .5], 2) * (part[:, :-1, None] >= 0)
     return flow
 
-# %% ../nbs/11c_actors.ipynb #aba37f34
+# %% ../nbs/11c_actors.ipynb #613a1ea0
 @dataclass
 class Patches:
     "All painted figures of a batch."
@@ -205,7 +207,7 @@ def place_actors(
             groups.append(paint_group(who, kind, pose.select(who), at.select(who), light[who], rim[who], size, parts))
     return Patches(groups, size, N)
 
-# %% ../nbs/11c_actors.ipynb #42444d0d
+# %% ../nbs/11c_actors.ipynb #737d93f1
 def ranks(order: list, clips: list) -> list:
     "Each figure's place in its clip's painting order, 0 first; -1 for those left out (order nan or clip -1)."
     rank, painted = [-1] * len(order), {}

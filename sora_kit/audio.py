@@ -7,7 +7,7 @@ __all__ = ['AudioConfig', 'mel_filters', 'spectrum', 'waveform_to_mel', 'to_toke
            'overlap_add', 'mel_to_waveform', 'ConvNeXt', 'Vocoder', 'stft_distance', 'vocoder_loss', 'trim', 'loudness',
            'mix', 'resample', 'flux', 'onsets']
 
-# %% ../nbs/21_audio.ipynb #72d3649b
+# %% ../nbs/21_audio.ipynb #94bb60f7
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# %% ../nbs/21_audio.ipynb #40e73321
+# %% ../nbs/21_audio.ipynb #e0d5e12c
 @dataclass(frozen=True)
 class AudioConfig:
     "How sound is cut into mel frames and tokens."
@@ -46,7 +46,7 @@ def mel_filters(c: AudioConfig = AudioConfig()) -> Tensor:
     low, peak, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     return torch.minimum((f - low) / (peak - low), (high - f) / (high - peak)).clamp(min=0).float()
 
-# %% ../nbs/21_audio.ipynb #1db59ec2
+# %% ../nbs/21_audio.ipynb #f9b3b35e
 def spectrum(x: Tensor, c: AudioConfig = AudioConfig(), frames: int | None = None) -> Tensor:
     "Complex STFT [B, n_fft/2+1, T] of waveforms [B,N]; frame k is centred on sample k·hop, the edges are mirrored."
     frames, half = frames or c.frames(x.shape[-1]), c.n_fft // 2
@@ -80,7 +80,7 @@ def from_tokens(tokens: Tensor, c: AudioConfig = AudioConfig()) -> Tensor:
     "The inverse of `to_tokens`: log-mel [B, mels, L·patch]."
     return tokens.reshape(*tokens.shape[:-2], -1, c.mels).transpose(-1, -2)
 
-# %% ../nbs/21_audio.ipynb #9f28dbbd
+# %% ../nbs/21_audio.ipynb #88623807
 def mel_to_magnitude(mel: Tensor, c: AudioConfig = AudioConfig(), steps: int = 30) -> Tensor:
     "Non-negative magnitudes [B, n_fft/2+1, T] whose mel is the given normalised log-mel [B,mels,T] (Lee & Seung 2001, eq. 4)."
     m = mel_filters(c).to(mel.device)
@@ -116,7 +116,7 @@ def mel_to_waveform(mel: Tensor,                              # [B,mels,T] or [m
         x, last = magnitude * ahead / ahead.abs().clamp(min=1e-8), new
     return overlap_add(x, c, samples)
 
-# %% ../nbs/21_audio.ipynb #fe4a2908
+# %% ../nbs/21_audio.ipynb #90e4db2c
 class ConvNeXt(nn.Module):
     "Depthwise convolution over time, then a two-layer perceptron in each frame, added to the input (Liu et al. 2022)."
     def __init__(self, width: int, hidden: int, scale: float):
@@ -151,7 +151,7 @@ class Vocoder(nn.Module):
         s = torch.polar(mel_to_magnitude(mel, self.config, 4) * gain.clamp(max=3.).exp(), phase)
         return overlap_add(s, self.config, mel.shape[-1] * self.config.hop)  # [B,N]
 
-# %% ../nbs/21_audio.ipynb #a61e293d
+# %% ../nbs/21_audio.ipynb #213c8206
 def stft_distance(x: Tensor, y: Tensor, n_fft: int) -> Tensor:
     "Spectral convergence + log-magnitude L1 between waveforms [B,N] at one resolution (Yamamoto et al. 2020, eq. 3–5)."
     window = torch.hann_window(n_fft, device=x.device)
@@ -167,7 +167,7 @@ def vocoder_loss(x: Tensor,                       # [B,N] made
     mel = F.l1_loss(waveform_to_mel(x, c), waveform_to_mel(y, c))
     return sum(stft_distance(x, y, n) for n in sizes) / len(sizes) + 2 * mel
 
-# %% ../nbs/21_audio.ipynb #d4fa38b8
+# %% ../nbs/21_audio.ipynb #81a4942e
 def trim(x: Tensor, samples: int) -> Tensor:
     "Exactly this many samples [..., samples]: cut, or padded with silence."
     return F.pad(x, (0, max(0, samples - x.shape[-1])))[..., :samples]
@@ -205,7 +205,7 @@ def resample(x: Tensor, old: int, new: int, zeros: int = 16) -> Tensor:
     y = F.conv1d(blocks, kernel[:, None].to(x), stride=old).transpose(1, 2)
     return y.reshape(*x.shape[:-1], -1)[..., :math.ceil(x.shape[-1] * new / old)]
 
-# %% ../nbs/21_audio.ipynb #086562d1
+# %% ../nbs/21_audio.ipynb #184f8b39
 def flux(x: Tensor, rate: int = 16000) -> Tensor:
     "Spectral flux [T] of a waveform [N], 200 values a second: how much appears above 1 kHz within 15 ms (after Böck & Widmer 2013)."
     hop, n_fft = rate // 200, rate * 4 // 125

@@ -6,14 +6,14 @@
 __all__ = ['BlockPCA', 'psnr', 'CodecConfig', 'Residual', 'encoder', 'decoder', 'Codec', 'start_from_pca', 'codec_loss',
            'measure_latents']
 
-# %% ../nbs/20_codec.ipynb #65154841
+# %% ../nbs/20_codec.ipynb #fba43c91
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# %% ../nbs/20_codec.ipynb #09ac629d
+# %% ../nbs/20_codec.ipynb #109d11f9
 class BlockPCA:
     "Linear codec of pixel blocks: the yardstick that every learned codec must beat."
     def __init__(self, pictures: torch.Tensor, block: int = 8, keep: int = 32):
@@ -33,7 +33,7 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
     "Peak signal-to-noise ratio in dB of pictures in 0..1."
     return float(-10 * torch.log10(F.mse_loss(a, b)))
 
-# %% ../nbs/20_codec.ipynb #d2d51ad5
+# %% ../nbs/20_codec.ipynb #24885bdb
 @dataclass(frozen=True)
 class CodecConfig:
     "Sizes of the codec."
@@ -68,7 +68,7 @@ def decoder(cfg: CodecConfig) -> nn.Sequential:
     for i, o in zip(w, w[1:]): layers += [nn.Conv2d(i, o, 1), nn.Upsample(scale_factor=2), Residual(o), *([Residual(o)] if o >= 96 else [])]
     return nn.Sequential(*layers, nn.SiLU(), nn.Conv2d(w[-1], 12, 3, padding=1), nn.PixelShuffle(2))
 
-# %% ../nbs/20_codec.ipynb #f96caf27
+# %% ../nbs/20_codec.ipynb #dae53f66
 class Codec(nn.Module):
     "Frame autoencoder; latents are normalised per channel by the statistics kept in `mean` and `std`."
     def __init__(self, cfg: CodecConfig = CodecConfig()):
@@ -103,7 +103,7 @@ class Codec(nn.Module):
         "Normalised latents [B,C,F,8,8] → video [B,F,3,128,128] in 0..1."
         return torch.stack(list(self.decode_frames(z)), 1)
 
-# %% ../nbs/20_codec.ipynb #2a264ba6
+# %% ../nbs/20_codec.ipynb #12622707
 def start_from_pca(codec: Codec, small: torch.Tensor, big: torch.Tensor) -> None:
     "Set the straight path to whitened principal components of pictures [B,3,64,64] and their best linear decoding to [B,3,128,128], in 0..1."
     blocks = F.unfold(small * 2 - 1, 8, stride=8).transpose(1, 2).flatten(0, 1)           # [B·64, 192]
@@ -119,7 +119,7 @@ def start_from_pca(codec: Codec, small: torch.Tensor, big: torch.Tensor) -> None
         codec.dec_straight.weight.copy_(back.view(-1, 3, 16, 16)); codec.dec_straight.bias.copy_(target.view(-1, 3, 256).mean((0, 2)))
         for last in (codec.enc[-1], codec.dec[-2]): last.weight.zero_(); last.bias.zero_()
 
-# %% ../nbs/20_codec.ipynb #7d8c7455
+# %% ../nbs/20_codec.ipynb #a6058d8c
 def codec_loss(codec: Codec, small: torch.Tensor, big: torch.Tensor, weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     "Loss of reconstructing big pictures [B,3,128,128] from small ones [B,3,64,64] (0..1); weight [B,1,128,128]."
     z = codec.squeeze(small * 2 - 1)
@@ -130,7 +130,11 @@ def codec_loss(codec: Codec, small: torch.Tensor, big: torch.Tensor, weight: tor
 
 
 def measure_latents(codec: Codec, pictures: torch.Tensor) -> None:
-    "Set `mean` and `std` from the latents of pictures [B,3,64,64]."
+    "Set `mean` and `std` from the latents of pictures [B,3,64,64], so that a channel's normalised size is the root of what it does to the picture."
     with torch.no_grad(): z = codec.squeeze(pictures * 2 - 1)
+    spread = z.std((0, 2, 3))
+    seen = spread * codec.dec_straight.weight.detach().flatten(1).norm(dim=1)             # [C] change of the decoded picture
+    size = (seen / (seen**2).mean().sqrt()).sqrt()
+    size = size / (size**2).mean().sqrt()                                                 # mean variance 1
     codec.mean.copy_(z.mean((0, 2, 3)))
-    codec.std.copy_(z.std((0, 2, 3)))
+    codec.std.copy_(spread / size)

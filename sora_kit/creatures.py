@@ -6,7 +6,7 @@
 __all__ = ['SKIN', 'WHITE', 'INKY', 'NOSE', 'METAL', 'BEAK', 'SHOE', 'Pose', 'rest', 'dark', 'pale', 'running', 'foot_at', 'bob',
            'leg', 'arm', 'child_arm', 'child', 'robot_arm', 'robot', 'four_legs', 'dog', 'cat', 'wing', 'bird']
 
-# %% ../nbs/11a_creatures.ipynb #29f255cd
+# %% ../nbs/11a_creatures.ipynb #b1d0f6b8
 import math
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import torch
 
 from .shapes import Pen, rotate
 
-# %% ../nbs/11a_creatures.ipynb #49cc7759
+# %% ../nbs/11a_creatures.ipynb #cdb602dd
 @dataclass
 class Pose:
     "What N figures do in T frames: seconds for time, radians for phase, spin and sway, 0..1 for the rest; all float32."
@@ -58,7 +58,7 @@ def rest(kinds: list, frames: int = 1, c1=(.9, .3, .3), c2=(.95, .93, .88), c3=(
     still = {name: wide(moving.get(name, 0.), n, frames) for name in tracks}
     return Pose(list(kinds), **still, c1=wide(c1, n, 3), c2=wide(c2, n, 3), c3=wide(c3, n, 3))
 
-# %% ../nbs/11a_creatures.ipynb #d45832b1
+# %% ../nbs/11a_creatures.ipynb #6e98a8d7
 SKIN, WHITE, INKY, NOSE = (.98, .80, .66), (.97, .95, .91), (.17, .14, .25), (.20, .15, .20)
 METAL, BEAK, SHOE = (.70, .74, .82), (1., .66, .16), (.86, .33, .33)
 
@@ -72,7 +72,7 @@ def pale(colour: tuple, by: float = .45) -> tuple:
     "A tint, mixed with white."
     return tuple(x + (1 - x) * by for x in colour)
 
-# %% ../nbs/11a_creatures.ipynb #39262e1f
+# %% ../nbs/11a_creatures.ipynb #4bccd66d
 def running(amp):
     "0 for walking (amp up to 1), 1 for running (amp from 1.4)."
     return ((amp - 1) / .4).clamp(0, 1)
@@ -92,7 +92,7 @@ def bob(p: Pose, dip: float, rise: float):
     "The body's height: lower while the legs are spread, highest over the standing leg (walk) or in flight (run)."
     return p.amp * (rise * torch.cos(2 * p.phase - math.pi - 2 * running(p.amp)) - dip)
 
-# %% ../nbs/11a_creatures.ipynb #a5e0653a
+# %% ../nbs/11a_creatures.ipynb #d7bda2e5
 def leg(pen: Pen, hip, step, length: float, r: float, col, shoe=None, knee: float = 1., **more):
     "A two-bone leg to a foot at step = (forward, up) below the hip; knee > 0 bends forward, < 0 backward."
     dx, dy = step[0], step[1] + r * .8 - hip[1]
@@ -114,7 +114,7 @@ def arm(pen: Pen, shoulder, turn, length: float, r: float, sleeve, hand, **more)
     pen.limb(shoulder, (shoulder[0] + x * .93, shoulder[1] + y * .93), r, r * .9, sleeve, **more)
     pen.ball((shoulder[0] + x, shoulder[1] + y), r * 1.02, col=hand, ink=.3)
 
-# %% ../nbs/11a_creatures.ipynb #910b1b61
+# %% ../nbs/11a_creatures.ipynb #8847bf97
 def child_arm(p: Pose) -> tuple:
     "The near arm of a child: shoulder, angle from straight down, length."
     swing = -.9 * p.amp.clamp(max=1) * torch.sin(p.phase + .4) * (1 - p.reach)
@@ -143,7 +143,7 @@ def child(p: Pose) -> Pen:
     arm(pen, shoulder, turn, length, .062, shirt, SKIN, ink=.55)
     return pen
 
-# %% ../nbs/11a_creatures.ipynb #7a44db47
+# %% ../nbs/11a_creatures.ipynb #2617ead4
 def robot_arm(p: Pose) -> tuple:
     "The near arm of a robot: shoulder, angle from straight down, length."
     swing = -.75 * p.amp.clamp(max=1) * torch.sin(p.phase) * (1 - p.reach)
@@ -172,7 +172,7 @@ def robot(p: Pose) -> Pen:
     arm(pen, shoulder, turn, length, .060, METAL, body, ink=.8)
     return pen
 
-# %% ../nbs/11a_creatures.ipynb #f0a24109
+# %% ../nbs/11a_creatures.ipynb #24196daf
 def four_legs(pen: Pen, p: Pose, front: float, back: float, hip: float, size: tuple, col, stride: float, lift: float):
     "Draws the two far legs; returns a function that draws the two near ones. size = (length, thickness)."
     gallop = running(p.amp)
@@ -232,7 +232,7 @@ def cat(p: Pose) -> Pen:
     pen.spot((hx + .065, hy - .06), .034, .026, col=(.9, .42, .5))
     return pen
 
-# %% ../nbs/11a_creatures.ipynb #5371632e
+# %% ../nbs/11a_creatures.ipynb #b7b1e441
 def wing(pen: Pen, p: Pose, x: float, span: float, col, **more):
     "A wing from the shoulder at x."
     beat, lag = torch.sin(p.phase) * p.fly, torch.cos(p.phase) * p.fly

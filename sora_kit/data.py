@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['token_labels', 'portrait_scene', 'portraits', 'scene_dict', 'scene_from', 'make_clips', 'write_shard', 'read_shard']
 
-# %% ../nbs/27a_data.ipynb #b86bf457
+# %% ../nbs/27a_data.ipynb #e3503805
 import json
 import random
 from dataclasses import asdict, replace
@@ -20,7 +20,7 @@ from .render import render
 from .scenes import ACTORS, SECONDS, Actor, Scene, cast, sample_scene
 from .sounds import synthesise
 
-# %% ../nbs/27a_data.ipynb #63c604d0
+# %% ../nbs/27a_data.ipynb #55931605
 def token_labels(
     owner: torch.Tensor,    # int8 [B,T,S,S]: row of the cast at a pixel, -1 for none
     scenes: list[Scene],
@@ -40,7 +40,7 @@ def token_labels(
     votes[:, :, 0] *= .25                                                         # a fifth of a patch is enough to be its owner
     return votes.argmax(2).to(torch.uint8)
 
-# %% ../nbs/27a_data.ipynb #0d0e8275
+# %% ../nbs/27a_data.ipynb #e15646a4
 def portrait_scene(scene: Scene, rng: random.Random) -> Scene:
     "The scene's first actor alone, filling a small square picture somewhere else."
     a = scene.actors[0]
@@ -55,7 +55,7 @@ def portraits(scenes: list[Scene], rng: random.Random, size: int = 32) -> torch.
     "Reference pictures uint8 [B,size,size,3]."
     return render([portrait_scene(s, rng) for s in scenes], size, frames=1, batch=64).frames[:, 0]
 
-# %% ../nbs/27a_data.ipynb #94dedf99
+# %% ../nbs/27a_data.ipynb #62399efc
 def scene_dict(scene: Scene) -> dict:
     "A scene as plain JSON data."
     return asdict(scene)

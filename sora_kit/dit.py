@@ -6,14 +6,14 @@
 __all__ = ['DiTConfig', 'groups_of', 'rotary', 'rotate', 'attend', 'Attention', 'SwiGLU', 'Block', 'LocalMix', 'Patchify',
            'time_embedding', 'init_weights', 'DiT']
 
-# %% ../nbs/24_dit.ipynb #8d3f4a94
+# %% ../nbs/24_dit.ipynb #3895e462
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# %% ../nbs/24_dit.ipynb #54e56bdd
+# %% ../nbs/24_dit.ipynb #6d40fd87
 @dataclass(frozen=True)
 class DiTConfig:
     "Sizes of the transformer and of the latents it reads."
@@ -47,7 +47,7 @@ def groups_of(
         raise ValueError(f"{frames} frames cannot be grouped: use 1 + a multiple of {fold}, such as {1 + fold * max(1, round((frames - 1) / fold))}")
     return 1 + (frames - 1) // fold
 
-# %% ../nbs/24_dit.ipynb #192bdf66
+# %% ../nbs/24_dit.ipynb #6b5733ae
 def rotary(positions: torch.Tensor, head_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     "Cosines and sines [N, head_dim/2] for positions [N,3] (time in seconds, row, column)."
     pairs = head_dim // 2
@@ -65,7 +65,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
-# %% ../nbs/24_dit.ipynb #49c573ab
+# %% ../nbs/24_dit.ipynb #a1ff3bb4
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     "softmax(q·kᵀ/√d)·v for [B,heads,N,dim]; a fused kernel on GPUs, three plain steps on CPUs, where they are faster at these lengths."
     if q.is_cuda: return F.scaled_dot_product_attention(q, k, v)
@@ -99,7 +99,7 @@ class SwiGLU(nn.Module):
         gate, up = self.gate_up(x).chunk(2, -1)                                            # [B,N,hidden] each
         return self.down(F.silu(gate) * up)                                                # [B,N,D]
 
-# %% ../nbs/24_dit.ipynb #a3f6ece3
+# %% ../nbs/24_dit.ipynb #222ce44f
 class Block(nn.Module):
     "One transformer block; the last `n_audio` tokens have a feed-forward of their own (JavisDiT++)."
     def __init__(self, cfg: DiTConfig):
@@ -117,7 +117,7 @@ class Block(nn.Module):
         h = torch.cat([self.feed(h[:, :n]), self.audio_feed(h[:, n:])], 1) if n_audio else self.feed(h)
         return x + gate2 * h                                                               # [B,N,D]
 
-# %% ../nbs/24_dit.ipynb #bac16492
+# %% ../nbs/24_dit.ipynb #d8d265ed
 class LocalMix(nn.Module):
     "Residual 3 × 3 convolutions at the latent grid's full resolution, scaled by the noise level."
     def __init__(self, width, condition):
@@ -164,7 +164,7 @@ class Patchify(nn.Module):
         rest = self.fold_out(x[:, 1:]).unflatten(-1, (cfg.channels, cfg.fold)).permute(0, 4, 1, 5, 2, 3)
         return torch.cat([first, rest.flatten(2, 3)], 2)                                   # [B,C,F,h,w]
 
-# %% ../nbs/24_dit.ipynb #4af78b29
+# %% ../nbs/24_dit.ipynb #fcb90b79
 def time_embedding(t: torch.Tensor, dim: int = 128) -> torch.Tensor:
     "Sinusoids [..., dim] of noise levels t in 0..1."
     speeds = 1000 * torch.exp(-torch.arange(dim // 2, device=t.device) / (dim // 2) * 9.2)
@@ -179,7 +179,7 @@ def init_weights(layer: nn.Module) -> None:
         nn.init.normal_(layer.weight, std=layer.weight.shape[1] ** -.5)
         if layer.bias is not None: nn.init.zeros_(layer.bias)
 
-# %% ../nbs/24_dit.ipynb #854ca823
+# %% ../nbs/24_dit.ipynb #235fcbc2
 class DiT(nn.Module):
     "Predicts the clean latents of picture and sound from noisy ones and a sentence."
     def __init__(self, cfg: DiTConfig):
@@ -210,7 +210,7 @@ class DiT(nn.Module):
         t_video,          # noise level of each frame group [B,G]
         t_audio,          # [B]
         text,             # token ids [B,text_length]; 0 is padding, all zeros means no prompt
-        reference=None,   # picture of somebody to show again [B,3,32,32] in 0..1; an item of all zeros means none
+        reference=None,   # picture of somebody to show again [B,3,32,32] in 0..1; an item of all zeros has none
         oracle=False,     # also return the oracle logits [B,G·n·n,classes]
     ):
         "Clean video latents [B,C,F,h,w] and audio tokens [B,L,audio_dim]."
@@ -223,7 +223,7 @@ class DiT(nn.Module):
         lengths = torch.tensor([M] + [V // G] * G + [L], device=x.device)
         segment = torch.repeat_interleave(torch.arange(G + 2, device=x.device), lengths, output_size=M + V + L)
         mod = self.modulation(condition)[:, segment]                                       # [B,N,4D]
-        cos, sin = self.rotations(M, G, L, x.device)
+        cos, sin = self.rotations(M, reference is not None, G, L, x.device)
         for i, block in enumerate(self.blocks):
             x = block(x, mod, cos, sin, L)
             if oracle and i == self.cfg.oracle_block: seen = self.oracle(x[:, M:M + V])
@@ -233,20 +233,20 @@ class DiT(nn.Module):
 
     def given_tokens(self, text, reference):
         "Registers, the sentence and the reference picture as tokens [B,M,D]."
-        B, p = len(text), self.cfg.reference_patch
-        shown = self.no_reference.expand(B, -1, -1)
+        given = [self.registers.expand(len(text), -1, -1), self.words(text) + self.word_places]
         if reference is not None:
+            p, nobody = self.cfg.reference_patch, self.no_reference
             patches = F.unfold(reference * 2 - 1, p, stride=p).transpose(1, 2)             # [B,16,3·p·p]
             there = (reference.flatten(1).amax(1) > 0)[:, None, None]
-            shown = torch.where(there, self.reference_in(patches.to(shown.dtype)).to(shown.dtype), shown)
-        return torch.cat([self.registers.expand(B, -1, -1), self.words(text) + self.word_places, shown], 1)
+            given.append(torch.where(there, self.reference_in(patches.to(nobody.dtype)).to(nobody.dtype), nobody))
+        return torch.cat(given, 1)
 
-    def rotations(self, M, G, L, device):
+    def rotations(self, M, has_reference, G, L, device):
         "Cosines and sines of all token positions [N,head_dim/2]; the reference lies beyond the grid, before the clip."
         cfg, n = self.cfg, self.cfg.grid // self.cfg.patch
         given = torch.zeros(M, 3, device=device)
         cell = torch.arange(16, device=device)
-        given[-16:] = torch.stack([torch.full_like(cell, -1), n + 2 + cell // 4, n + 2 + cell % 4], 1).float()
+        if has_reference: given[-16:] = torch.stack([torch.full_like(cell, -1), n + 2 + cell // 4, n + 2 + cell % 4], 1).float()
         g = torch.arange(G, device=device).float()
         seconds = torch.where(g > 0, (1 + (g - 1) * cfg.fold + (cfg.fold - 1) / 2) / cfg.fps, g)
         cell = torch.arange(n, device=device).float()

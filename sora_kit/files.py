@@ -7,28 +7,28 @@ __all__ = ['DTYPES', 'InputError', 'MachineError', 'shown', 'need', 'writable', 
            'parse_json', 'raw', 'pack_tensors', 'save_tensors', 'broken', 'check_header', 'load_tensors',
            'save_sharded', 'load_index', 'load_sharded']
 
-# %% ../nbs/00a_files.ipynb #ed55302c
+# %% ../nbs/00a_files.ipynb #94dae0e7
 import errno, hashlib, json, math, os, secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-# %% ../nbs/00a_files.ipynb #a937b68f
+# %% ../nbs/00a_files.ipynb #1e078e96
 class InputError(ValueError):
     "What was asked cannot be done as asked; the command line prints the one line and exits 2."
 
-# %% ../nbs/00a_files.ipynb #e8f794a4
+# %% ../nbs/00a_files.ipynb #f2e3b10c
 class MachineError(OSError):
     "The machine could not do it (disk full, damaged weights); the command line prints the one line and exits 1."
 
-# %% ../nbs/00a_files.ipynb #4e732be2
+# %% ../nbs/00a_files.ipynb #46128add
 def shown(value, longest: int = 60) -> str:
     "`value` as a short, printable piece of an error message."
     text = " ".join(repr(value).split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
-# %% ../nbs/00a_files.ipynb #4ea7646a
+# %% ../nbs/00a_files.ipynb #c1b4f32b
 def need(ok,            # whether the rule holds
          name: str,     # what was checked
          got,           # the value that was given
@@ -37,7 +37,7 @@ def need(ok,            # whether the rule holds
     if not ok:
         raise InputError(f"{name}: got {shown(got)}, but {rule}")
 
-# %% ../nbs/00a_files.ipynb #29293f48
+# %% ../nbs/00a_files.ipynb #8997e60e
 def writable(path: str | Path) -> Path:
     "The real path of a file that can be written; `InputError` if there cannot be one."
     need(str(path).strip() and "\0" not in str(path), "path", str(path), "a file name is needed, without NUL characters")
@@ -50,7 +50,7 @@ def writable(path: str | Path) -> Path:
         raise InputError(f"path: got {shown(str(path))}, but it cannot be used: {problem.strerror}") from problem
     return target
 
-# %% ../nbs/00a_files.ipynb #aaae8799
+# %% ../nbs/00a_files.ipynb #8fafdecd
 def write_atomic(path: str | Path,                    # the old content stays until the new is complete
                  chunks: bytes | Iterable[bytes],     # all of the new content
                  ) -> Path:
@@ -72,7 +72,7 @@ def write_atomic(path: str | Path,                    # the old content stays un
         raise (InputError if asked else MachineError)(f"could not write {shown(str(path))}: {problem.strerror}") from problem
     return target
 
-# %% ../nbs/00a_files.ipynb #23537d0b
+# %% ../nbs/00a_files.ipynb #accdea50
 def read_bytes(path: str | Path, limit: int) -> bytes:
     "The content of a regular file of at most `limit` bytes."
     need(str(path).strip() and "\0" not in str(path), "path", str(path), "a file name is needed, without NUL characters")
@@ -87,12 +87,12 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     except OSError as problem:
         raise MachineError(f"could not read {shown(str(path))}: {problem.strerror}") from problem
 
-# %% ../nbs/00a_files.ipynb #eccce6ca
+# %% ../nbs/00a_files.ipynb #9868cf4b
 def refuse_constant(name: str):
     "NaN and Infinity are not JSON, though Python reads them."
     raise ValueError(f"{name} is not JSON")
 
-# %% ../nbs/00a_files.ipynb #ad3cd218
+# %% ../nbs/00a_files.ipynb #4e94fa40
 def parse_json(text: str | bytes, limit: int = 100_000) -> dict:
     "A JSON object from anybody; `InputError` if it is too long or no JSON object."
     need(len(text) <= limit, "JSON", f"{len(text)} characters", f"the limit is {limit}")
@@ -103,16 +103,16 @@ def parse_json(text: str | bytes, limit: int = 100_000) -> dict:
     need(isinstance(value, dict), "JSON", value, "it must be an object")
     return value
 
-# %% ../nbs/00a_files.ipynb #459516fd
+# %% ../nbs/00a_files.ipynb #e57c18e4
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "I32": torch.int32,
           "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
 
-# %% ../nbs/00a_files.ipynb #aa10f181
+# %% ../nbs/00a_files.ipynb #68117ae3
 def raw(tensor: torch.Tensor) -> bytes:
     "The numbers of a tensor as little-endian bytes."
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
-# %% ../nbs/00a_files.ipynb #2c7b4e82
+# %% ../nbs/00a_files.ipynb #7bfff353
 def pack_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> list[bytes]:
     "The pieces of a safetensors file: header, then each tensor."
     names = {dtype: name for name, dtype in DTYPES.items()}
@@ -126,7 +126,7 @@ def pack_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | No
     text += b" " * (-len(text) % 8)
     return [len(text).to_bytes(8, "little") + text, *(raw(tensors[name]) for name in header if name != "__metadata__")]
 
-# %% ../nbs/00a_files.ipynb #14857b38
+# %% ../nbs/00a_files.ipynb #d21ab54e
 def save_tensors(path: str | Path,
                  tensors: dict[str, torch.Tensor],
                  metadata: dict[str, str] | None = None,    # texts only
@@ -139,12 +139,12 @@ def save_tensors(path: str | Path,
     write_atomic(path, chunks)
     return digest.hexdigest()
 
-# %% ../nbs/00a_files.ipynb #192f7445
+# %% ../nbs/00a_files.ipynb #048917cf
 def broken(path, why: str):
     "Weights that cannot be used are one line, and the machine's fault: whoever runs the command did not write them."
     raise MachineError(f"weights {shown(str(path), 200)}: {why}; get the file again")
 
-# %% ../nbs/00a_files.ipynb #1e0ca389
+# %% ../nbs/00a_files.ipynb #292de7ec
 def check_header(path, data: bytes) -> tuple[dict, int]:
     "Header of a safetensors file and where its data start, after every check."
     size = int.from_bytes(data[:8], "little") if len(data) >= 8 else 0
@@ -171,7 +171,7 @@ def check_header(path, data: bytes) -> tuple[dict, int]:
         broken(path, f"the header describes {ends[-1]} bytes of data and the file has {len(data) - 8 - size}")
     return header, 8 + size
 
-# %% ../nbs/00a_files.ipynb #112a7d16
+# %% ../nbs/00a_files.ipynb #f6b1537d
 def load_tensors(path: str | Path,
                  sha256: str | None = None,      # expected hash of the file
                  limit: int = 2 << 30,           # bytes
@@ -189,7 +189,7 @@ def load_tensors(path: str | Path,
             tensors[name] = flat.view(DTYPES[info["dtype"]]).reshape(info["shape"])
     return tensors
 
-# %% ../nbs/00a_files.ipynb #ad8163c5
+# %% ../nbs/00a_files.ipynb #d8df2a39
 def save_sharded(folder: str | Path,
                  name: str,                              # of the model, such as "toybox-64"
                  tensors: dict[str, torch.Tensor],
@@ -220,7 +220,7 @@ def save_sharded(folder: str | Path,
             old.unlink()
     return hashlib.sha256(index).hexdigest()
 
-# %% ../nbs/00a_files.ipynb #6073daac
+# %% ../nbs/00a_files.ipynb #ea073288
 def load_index(folder: str | Path, name: str) -> tuple[dict, str]:
     "The index of a sharded model and its sha256."
     path = Path(folder) / f"{name}.index.json"
@@ -234,7 +234,7 @@ def load_index(folder: str | Path, name: str) -> tuple[dict, str]:
         ok = False
     return (index, hashlib.sha256(data).hexdigest()) if ok else broken(path, "the index is damaged")
 
-# %% ../nbs/00a_files.ipynb #4da26fc4
+# %% ../nbs/00a_files.ipynb #89f996dd
 def load_sharded(folder: str | Path, name: str, sha256: str | None = None) -> dict[str, torch.Tensor]:
     "All tensors of a sharded model; every shard is checked against the index, and the index against `sha256` if given."
     index, digest = load_index(folder, name)

@@ -6,14 +6,14 @@
 __all__ = ['SURFACES', 'GROUNDS', 'BODIES', 'CALLS', 'BANG', 'clock', 'hiss', 'Strike', 'strike', 'wavetable', 'play', 'curve',
            'Call', 'call', 'flap', 'whistle', 'bang', 'level', 'add_at']
 
-# %% ../nbs/14a_foley.ipynb #2b2dca55
+# %% ../nbs/14a_foley.ipynb #278fd875
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# %% ../nbs/14a_foley.ipynb #0645f4ab
+# %% ../nbs/14a_foley.ipynb #d23e4bd5
 def clock(seconds: float, rate: float) -> Tensor:
     "Times [n] in seconds of `rate` samples a second."
     return torch.arange(max(1, round(seconds * rate))) / rate
@@ -33,7 +33,7 @@ def hiss(g: torch.Generator,
     x = torch.fft.irfft(torch.view_as_complex(torch.randn(len(f), 2, generator=g)) * shape, n=size)[:n]
     return x / x.square().mean().sqrt().clamp(min=1e-9)
 
-# %% ../nbs/14a_foley.ipynb #afd712d1
+# %% ../nbs/14a_foley.ipynb #9abaa56c
 @dataclass(frozen=True)
 class Strike:
     "What a blow sounds like: ringing modes and a band of noise."
@@ -61,7 +61,7 @@ def strike(s: Strike, rate: float, g: torch.Generator, pitch: float = 1.) -> Ten
         x += gain * torch.exp(-t / decay) * torch.sin(math.tau * frequency * pitch * warped)
     return x * (t / .001).clamp(max=1) * ((t[-1] - t) / .005).clamp(max=1)
 
-# %% ../nbs/14a_foley.ipynb #d8e56f80
+# %% ../nbs/14a_foley.ipynb #c851b43c
 SURFACES = {
     "sand": Strike((), 350, 2600, .035, grains=5),
     "cobbles": Strike(((820, .008, .5), (1900, .006, .4), (2900, .004, .3)), 1500, 6500, .012),
@@ -80,7 +80,7 @@ BODIES = {
     "cat": Strike(((220, .015, .4),), 500, 3500, .014),
     "bird": Strike((), 800, 4000, .012)}
 
-# %% ../nbs/14a_foley.ipynb #cc275df7
+# %% ../nbs/14a_foley.ipynb #a6c4a048
 def wavetable(harmonics: tuple[float, ...],  # amplitude of harmonic 1, 2, 3 …
               size: int = 2048) -> Tensor:
     "One period [size] with these harmonics, peak 1."
@@ -101,7 +101,7 @@ def curve(values, n: int) -> Tensor:
         return v.expand(n)
     return torch.nn.functional.interpolate(v[None, None], size=n, mode="linear", align_corners=True)[0, 0]
 
-# %% ../nbs/14a_foley.ipynb #84f840d8
+# %% ../nbs/14a_foley.ipynb #e99913f0
 @dataclass(frozen=True)
 class Call:
     "A voice: pitch points (Hz) evenly spread over its seconds, formants (Hz), and how breathy it is."
@@ -139,7 +139,7 @@ def flap(rate: float, g: torch.Generator, pitch: float = 1.) -> Tensor:
     t = clock(.09, rate)
     return (t / .004).clamp(max=1) * torch.exp(-t / .022) * hiss(g, len(t), rate, 500 * pitch, 3500 * pitch) / 3
 
-# %% ../nbs/14a_foley.ipynb #b0c935d7
+# %% ../nbs/14a_foley.ipynb #e7a98331
 BANG = Strike(((58, .16, 1.), (97, .12, .7), (170, .08, .4)), 80, 6000, .09, 1.8, bend=.8)
 
 
@@ -159,7 +159,7 @@ def bang(rate: float, g: torch.Generator, pitch: float = 1.) -> Tensor:
     crackle[:len(blow)] += blow
     return crackle
 
-# %% ../nbs/14a_foley.ipynb #7bce60d3
+# %% ../nbs/14a_foley.ipynb #5c1f030a
 def level(x: Tensor, db: float, rate: float, head: float = .05) -> Tensor:
     "Scale [n] so that its loudest part up to `head` seconds from the start has this RMS in dBFS."
     rms = x[:max(1, round(head * rate))].square().mean().sqrt()

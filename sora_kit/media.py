@@ -6,7 +6,7 @@
 __all__ = ['AAC_RATES', 'MARK', 'frame_rate', 'pictures', 'sound_block', 'encode', 'Limits', 'opened', 'read_frames',
            'read_samples', 'read_media', 'marked']
 
-# %% ../nbs/00b_media.ipynb #0dd7b442
+# %% ../nbs/00b_media.ipynb #6a4557de
 import io
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +16,7 @@ import torch
 
 from .files import InputError, need, read_bytes, shown
 
-# %% ../nbs/00b_media.ipynb #d7c819c8
+# %% ../nbs/00b_media.ipynb #d9ef9e3d
 def frame_rate(value) -> Fraction:
     "Frames a second as an exact fraction, 1 to 240."
     try:
@@ -26,10 +26,10 @@ def frame_rate(value) -> Fraction:
     need(1 <= rate <= 240 and rate.denominator <= 10_000, "fps", value, "it must be 1 to 240 frames a second, such as 8 or '30000/1001'")
     return rate
 
-# %% ../nbs/00b_media.ipynb #3122e538
+# %% ../nbs/00b_media.ipynb #684e9497
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
-# %% ../nbs/00b_media.ipynb #9d492e28
+# %% ../nbs/00b_media.ipynb #6dc095cf
 def pictures(frames: torch.Tensor):
     "Video frames for the encoder, from uint8 `[F,H,W,3]`."
     import av
@@ -38,7 +38,7 @@ def pictures(frames: torch.Tensor):
         picture.pts = i
         yield picture
 
-# %% ../nbs/00b_media.ipynb #95ace1c6
+# %% ../nbs/00b_media.ipynb #328b3a59
 def sound_block(samples: torch.Tensor, rate: int, kind: str):
     "One audio frame of float samples (MP4) or of 16-bit whole numbers (WAV), from float32 `[Ch,N]`."
     import av
@@ -48,7 +48,7 @@ def sound_block(samples: torch.Tensor, rate: int, kind: str):
     block.sample_rate, block.pts = rate, 0
     return block
 
-# %% ../nbs/00b_media.ipynb #5bb08ac0
+# %% ../nbs/00b_media.ipynb #72eadb38
 def encode(kind: str,                               # "mp4" or "wav"
            metadata: dict[str, str],                # title, artist, description, comment
            frames: torch.Tensor | None = None,      # uint8 [F,H,W,3]
@@ -76,7 +76,7 @@ def encode(kind: str,                               # "mp4" or "wav"
             box.mux(stream.encode())
     return buffer.getvalue()
 
-# %% ../nbs/00b_media.ipynb #bd3b9103
+# %% ../nbs/00b_media.ipynb #724c632f
 @dataclass(frozen=True)
 class Limits:
     "Caps on media from outside; raise one with `replace(Limits(), seconds=600)`."
@@ -94,7 +94,7 @@ class Limits:
         need(3 * width * height * frames <= self.decoded, "film", f"{frames} frames of {width}×{height}",
              f"decoded they would fill more than {self.decoded:,} bytes")
 
-# %% ../nbs/00b_media.ipynb #afe4aa05
+# %% ../nbs/00b_media.ipynb #7d33f1e0
 def opened(data: bytes):
     "An open container for the bytes of an MP4 or WAV file, whatever its name says."
     import av
@@ -102,13 +102,13 @@ def opened(data: bytes):
     need(kind, "media file", data[:12], "only MP4 and WAV files are read")
     return av.open(io.BytesIO(data), format=kind, options={"enable_drefs": "0"}, metadata_errors="replace")
 
-# %% ../nbs/00b_media.ipynb #5a378853
+# %% ../nbs/00b_media.ipynb #e08817ac
 def read_frames(data: bytes, limits: Limits) -> tuple[torch.Tensor, Fraction]:
     "Frames uint8 `[F,H,W,3]` and frame rate of an MP4 file."
     import av
     with opened(data) as box:
-        need(box.streams.video, "film", "no pictures", "a film needs a video stream")
-        video = box.streams.video[0]
+        video = next(iter(box.streams.video), None)
+        need(video and video.codec_context, "film", "no pictures", "a film needs a video stream of a known codec")
         fps, frames = frame_rate(video.average_rate), []
         limits.check(video.width, video.height, video.frames, (box.duration or 0) / av.time_base)
         for picture in box.decode(video):
@@ -119,7 +119,7 @@ def read_frames(data: bytes, limits: Limits) -> tuple[torch.Tensor, Fraction]:
     need(frames, "film", "no frames", "the file may be cut short")
     return torch.stack(frames), fps
 
-# %% ../nbs/00b_media.ipynb #a6844a63
+# %% ../nbs/00b_media.ipynb #4819563b
 def read_samples(data: bytes, limits: Limits) -> tuple[torch.Tensor, int] | None:
     "Samples float32 `[Ch,N]` and sample rate of an MP4 or WAV file; None without sound."
     import av
@@ -127,6 +127,7 @@ def read_samples(data: bytes, limits: Limits) -> tuple[torch.Tensor, int] | None
         if not box.streams.audio:
             return None
         sound, blocks, count = box.streams.audio[0], [], 0
+        need(sound.codec_context, "sound", "an unknown codec", "it cannot be decoded")
         need(4000 <= sound.rate <= 192000, "sound", sound.rate, "it must have 4000 to 192000 samples a second")
         planar = av.AudioResampler("fltp", "mono" if sound.channels == 1 else "stereo", sound.rate)
         for block in (p for piece in (*box.decode(sound), None) for p in planar.resample(piece)):
@@ -135,7 +136,7 @@ def read_samples(data: bytes, limits: Limits) -> tuple[torch.Tensor, int] | None
             blocks.append(torch.from_numpy(block.to_ndarray()))
         return (torch.cat(blocks, 1), sound.rate) if blocks else None
 
-# %% ../nbs/00b_media.ipynb #c520f3f4
+# %% ../nbs/00b_media.ipynb #2691bc6e
 def read_media(path: str | Path, limits: Limits, pictures: bool):
     "(frames, fps) or None, (samples, rate) or None, and metadata; whatever is wrong with the file is one `InputError`."
     import av
@@ -149,7 +150,7 @@ def read_media(path: str | Path, limits: Limits, pictures: bool):
     except (av.FFmpegError, ValueError, ArithmeticError, LookupError, RuntimeError) as problem:
         raise InputError(f"media file {shown(str(path))}: it is damaged and cannot be decoded ({type(problem).__name__})") from problem
 
-# %% ../nbs/00b_media.ipynb #5d11e03b
+# %% ../nbs/00b_media.ipynb #e356a482
 MARK = """
 ###.###.##..###.....#.#.#.###...###.#
 #...#.#.#.#.#.#.....#.#.#..#....#.#.#
@@ -158,7 +159,7 @@ MARK = """
 ###.###.#.#.#.#.###.#.#.#..#....#.#.#
 """
 
-# %% ../nbs/00b_media.ipynb #5d5225bc
+# %% ../nbs/00b_media.ipynb #e195c31a
 def marked(frames: torch.Tensor) -> torch.Tensor:
     "A copy of uint8 frames `[F,H,W,3]` with “sora_kit AI” in the lower right corner (only “AI” in very narrow frames)."
     letters = torch.tensor([[c == "#" for c in row] for row in MARK.split()])

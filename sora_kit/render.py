@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Troupe', 'skyline_tower', 'gather', 'dress', 'fill_hands', 'contact_shadows', 'on_screen', 'render_group',
-           'number_within_clip', 'Rendered', 'render', 'finish']
+           'number_within_clip', 'depth_map', 'scenery_flow', 'Rendered', 'render', 'finish']
 
-# %% ../nbs/13b_render.ipynb #99597c99
+# %% ../nbs/13b_render.ipynb #680d50e0
 import random
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from .actors import CAST, Pose, hand, paste, place_actors
 from .places import GROUND, PALETTE, TIMES, View, far, grade, near, weather, wet_street
 from .scenes import Actor, Motion, Scene, cast, simulate
 
-# %% ../nbs/13b_render.ipynb #de8fbb3f
+# %% ../nbs/13b_render.ipynb #2ee0e721
 @dataclass
 class Troupe:
     "The cast of a batch of scenes as a structure of arrays; N figures, T frames."
@@ -63,7 +63,7 @@ def dress(actors, scenes, tracks) -> Pose:
                 tracks["x"][:, :1].expand_as(lit), rgb(a.colour for a in actors), rgb(a.colour2 for a in actors),
                 torch.tensor([hair[s.seed % 4] for s in scenes]))
 
-# %% ../nbs/13b_render.ipynb #78b414c3
+# %% ../nbs/13b_render.ipynb #ad5f2b14
 def fill_hands(troupe: Troupe) -> None:
     "Move held things (motion 'held') to the hand of the figure before them that holds them; changes the tracks."
     point = hand(troupe.pose)                                                    # [N,T,2]
@@ -75,7 +75,7 @@ def fill_hands(troupe: Troupe) -> None:
         x[i] = x[j] + face[j] * point[j, :, 0] * size
         y[i] = y[j] + point[j, :, 1] * size - .35 * thing.size * (thing.kind == "glass")
 
-# %% ../nbs/13b_render.ipynb #01a93e46
+# %% ../nbs/13b_render.ipynb #4dc6f7bc
 def contact_shadows(frames, view, troupe, ground, rows):
     "Darken an ellipse under each of the figures `rows`, fainter the higher it floats; frames [B,T,3,H,W] in place."
     X, Y, ppu = view.xy(1.)                                                      # [B,T,1,W], [B,T,H,1]
@@ -98,9 +98,10 @@ def on_screen(view: View, troupe: Troupe):
     py = view.H / 2 - (troupe.tracks["y"] - cy * parallax) * ppu
     return px, py, (size * ppu).expand_as(px)
 
-# %% ../nbs/13b_render.ipynb #04a1e711
-def render_group(scenes, motions, size, owner=None):
-    "Frames [B,T,3,H,W] in 0..1 of scenes that share place and time of day; `owner` [B,T,H,W] receives the cast row seen, -1 for none."
+# %% ../nbs/13b_render.ipynb #1e1b5d81
+def render_group(scenes, motions, size, owner, flow=None):
+    """Frames [B,T,3,H,W] in 0..1 of scenes that share place and time of day, and the view; `owner` [B,T,H,W] receives the cast row seen, -1 for none,
+    `flow` [B,T,2,H,W] how figures move."""
     place, now, T, B = scenes[0].place, TIMES[scenes[0].time], len(motions[0].time), len(scenes)
     camera = torch.stack([m.camera for m in motions], 1)                         # [3,B,T]
     if all(s.camera == "static" for s in scenes): camera = camera[:, :, :1]
@@ -112,7 +113,7 @@ def render_group(scenes, motions, size, owner=None):
     N, ambient = len(troupe.actors), torch.tensor(now.actor_ambient).expand(B, 3)
     light, rim = torch.tensor(now.light).expand(N, 2), torch.tensor(now.rim).expand(N, 3)
     px, py, k = on_screen(view, troupe)
-    patches = place_actors(troupe.pose, px, py, k, *(troupe.tracks[n] for n in ("rot", "face", "squash")), light, rim, size)
+    patches = place_actors(troupe.pose, px, py, k, *(troupe.tracks[n] for n in ("rot", "face", "squash")), light, rim, size, parts=flow is not None)
     bursts = [s.bursts for s in scenes]
     frames = far(place, view, now, t, wet, seed, bursts if any(bursts) else ()).expand(B, T, -1, -1, -1).contiguous()
     depth = torch.tensor([-(a.y - .3 * (a.motion in ("flies", "floats")) - (a.motion == "held")) for a in troupe.actors])
@@ -124,8 +125,8 @@ def render_group(scenes, motions, size, owner=None):
     contact_shadows(frames, view, troupe, ground, rows)
     if place == "street" and wet.any():
         frames = wet_street(frames, view, t, wet * torch.tensor([float(s.weather == "rain") for s in scenes])).contiguous()
-    paste(frames, patches, torch.where(troupe.far, nowhere, depth), troupe.clip, ambient, halo=now.halo, mask=owner)
-    if owner is not None: number_within_clip(owner, troupe.clip)
+    paste(frames, patches, torch.where(troupe.far, nowhere, depth), troupe.clip, ambient, halo=now.halo, mask=owner, flow=flow)
+    number_within_clip(owner, troupe.clip)
     return frames, view
 
 
@@ -134,13 +135,37 @@ def number_within_clip(owner, clip):
     first = torch.searchsorted(clip, torch.arange(len(owner)))
     owner.sub_(torch.where(owner >= 0, first.view(-1, 1, 1, 1), 0))
 
-# %% ../nbs/13b_render.ipynb #84dda347
+# %% ../nbs/13b_render.ipynb #baf2a924
+def depth_map(scenes, motions, view, owner) -> torch.Tensor:
+    "Depth [B,T,H,W] in 0..1 by the ground under each pixel's figure, or under the pixel itself."
+    Y = view.xy(1.)[1][..., 0]                                                   # [B,T or 1,H] world height of the rows
+    ground = ((Y + 1) / (1 + GROUND[scenes[0].place]["back"])).clamp(0, 1)[..., None].expand(*owner.shape)
+    foot = torch.zeros(len(scenes), max(len(cast(s)) for s in scenes))
+    for i, m in enumerate(motions): foot[i, :len(m.ground)] = m.ground
+    figure = ((foot + 1) / (1 + GROUND[scenes[0].place]["back"])).clamp(0, 1)
+    return torch.where(owner >= 0, figure.gather(1, owner.clamp(min=0).flatten(1)).view_as(owner), ground)
+
+
+def scenery_flow(motions, size) -> torch.Tensor:
+    "Optical flow [B,T,2,S,S] of the nearest layer of scenery under the camera."
+    cx, cy, zoom = torch.stack([m.camera for m in motions], 1)[..., None, None]  # [B,T,1,1] each
+    offset = torch.arange(size) + .5 - size / 2
+    x, y = offset.view(1, 1, 1, size), -offset.view(1, 1, size, 1)               # pixels from the middle, y up
+    ratio = zoom[:, 1:] / zoom[:, :-1]
+    flow = torch.zeros(len(motions), len(motions[0].time), 2, size, size)
+    flow[:, :-1, 0] = x * (ratio - 1) - (cx[:, 1:] - cx[:, :-1]) * zoom[:, 1:] * size / 2
+    flow[:, :-1, 1] = -(y * (ratio - 1) - (cy[:, 1:] - cy[:, :-1]) * zoom[:, 1:] * size / 2)
+    return flow
+
+# %% ../nbs/13b_render.ipynb #46f3a64c
 @dataclass
 class Rendered:
     "Frames and what is certain about them."
     frames: torch.Tensor        # uint8 [B,T,H,W,3]
-    owner: torch.Tensor         # int8 [B,T,H,W]: row of the cast seen at a pixel, -1 for none
+    owner: torch.Tensor         # int8 [B,T,H,W]: row of the cast seen at a pixel, -1 for none; a mask is `owner == row`
     motions: list[Motion]       # tracks, contacts, events
+    depth: torch.Tensor | None  # [B,T,H,W] 0 at the viewer's feet … 1 at the horizon and beyond (with truth=True)
+    flow: torch.Tensor | None   # [B,T,2,H,W] displacement to the next frame in pixels (right, down); 0 in the last frame
 
 
 def render(
@@ -150,22 +175,25 @@ def render(
     fps: float = 8.,
     starts=None,                # seconds of film before the first frame, one a scene: stills from anywhere in a clip
     batch: int = 8,             # clips painted together: small batches stay in the processor's cache
+    truth: bool = False,        # also depth and optical flow
 ) -> Rendered:
     "Paint scenes; ground truth comes along."
     starts = starts or [0.] * len(scenes)
     motions = [simulate(s, frames, fps, start) for s, start in zip(scenes, starts)]
-    out = torch.empty(len(scenes), frames, size, size, 3, dtype=torch.uint8)
-    owner = torch.full((len(scenes), frames, size, size), -1, dtype=torch.int8)
+    shape = len(scenes), frames, size, size
+    out, owner = torch.empty(*shape, 3, dtype=torch.uint8), torch.full(shape, -1, dtype=torch.int8)
+    depth, flow = (torch.zeros(shape), torch.zeros(len(scenes), frames, 2, size, size)) if truth else (None, None)
     groups = {}
     for i, s in enumerate(scenes): groups.setdefault((s.place, s.time, s.camera == "static", starts[i]), []).append(i)
     for index in (g[k:k + batch] for g in groups.values() for k in range(0, len(g), batch)):
-        part, moves = [scenes[i] for i in index], [motions[i] for i in index]
-        seen = torch.full((len(index), frames, size, size), -1)
-        picture, view = render_group(part, moves, size, seen)
+        part, moves, seen = [scenes[i] for i in index], [motions[i] for i in index], torch.full((len(index), *shape[1:]), -1)
+        moving = scenery_flow(moves, size) if truth else None
+        picture, view = render_group(part, moves, size, seen, moving)
         picture = finish(picture, view, part, moves[0].time)
         out[index] = (picture.clamp(0, 1) * 255 + .5).to(torch.uint8).permute(0, 1, 3, 4, 2)
         owner[index] = seen.to(torch.int8)
-    return Rendered(out, owner, motions)
+        if truth: depth[index], flow[index] = depth_map(part, moves, view, seen), moving
+    return Rendered(out, owner, motions, depth, flow)
 
 
 def finish(picture, view, scenes, t):

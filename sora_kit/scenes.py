@@ -8,7 +8,7 @@ __all__ = ['MOVES', 'ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS
            'combination', 'is_flagship', 'held_out', 'sample_actor', 'sample_scene', 'cast', 'mirrored', 'bounce',
            'hops', 'simulate']
 
-# %% ../nbs/13_scenes.ipynb #24c8c966
+# %% ../nbs/13_scenes.ipynb #5ee9ad8c
 import hashlib
 import math
 import random
@@ -19,7 +19,7 @@ import torch
 
 from .actors import CAST
 
-# %% ../nbs/13_scenes.ipynb #4414cb29
+# %% ../nbs/13_scenes.ipynb #03e028e2
 MOVES = {
     "child": ("stands", "walks", "runs", "jumps"), "dog": ("stands", "walks", "runs", "jumps"),
     "cat": ("stands", "walks", "runs", "jumps"), "robot": ("stands", "walks", "runs", "jumps"),
@@ -35,7 +35,7 @@ MOTIONS = ("stands", "walks", "runs", "jumps", "flies", "floats", "bounces", "ro
 CAMERAS = ("static", "pan_left", "pan_right", "zoom_in", "zoom_out")
 MOODS = ("none", "calm", "happy", "tense")
 
-# %% ../nbs/13_scenes.ipynb #51aed27a
+# %% ../nbs/13_scenes.ipynb #3529954e
 SIZES = {
     "child": (.85, 1.), "dog": (.66, .8), "cat": (.66, .8), "robot": (.85, 1.), "bird": (.6, .75), "car": (.62, .76), "boat": (.8, .95),
     "balloon": (.75, .9), "ball": (.42, .55), "tree": (1.2, 1.4), "house": (1.05, 1.25), "tower": (1.4, 1.6), "glass": (.8, .95),
@@ -46,7 +46,7 @@ GRAVITY = 5.                              # world units / s², the same for ever
 SECONDS = 17 / 8                          # length of a clip
 GAITS = {"walks": 1., "runs": 1.4}         # how far the legs swing
 
-# %% ../nbs/13_scenes.ipynb #2a8bd991
+# %% ../nbs/13_scenes.ipynb #34fd145b
 @dataclass(frozen=True)
 class Actor:
     "One figure of a scene; lengths in world units (the view is 2 × 2, centre 0, y up), speeds in units a second."
@@ -77,7 +77,7 @@ class Scene:
     seed: int = 0
     bursts: tuple = ()         # fireworks: (x, y, time [s of film], radius, colour)
 
-# %% ../nbs/13_scenes.ipynb #4169e6cd
+# %% ../nbs/13_scenes.ipynb #baf9acd0
 class Event(NamedTuple):
     "Something that happens at a moment and can be heard; time in seconds of film."
     time: float
@@ -105,7 +105,7 @@ class Motion:
     world_time: torch.Tensor   # [T] seconds of the world
     events: list
 
-# %% ../nbs/13_scenes.ipynb #679e3f76
+# %% ../nbs/13_scenes.ipynb #d9885af8
 def combination(actor: Actor, scene: Scene) -> str:
     "What counts as one combination: who, in which colour, doing what, where and when."
     return "|".join((actor.kind, actor.colour, actor.motion, scene.place, scene.time))
@@ -127,7 +127,7 @@ def held_out(scene: Scene) -> bool:
     digest = lambda a: int.from_bytes(hashlib.blake2b(combination(a, scene).encode(), digest_size=8).digest(), "little")
     return is_flagship(scene) or any(digest(a) % 10 == 0 for a in scene.actors)
 
-# %% ../nbs/13_scenes.ipynb #595f49f2
+# %% ../nbs/13_scenes.ipynb #25cde740
 FEET, BACK, SEA, AIR = (-.84, -.68), (-.54, -.48), (-.30, -.20), (-.05, .25)
 
 
@@ -150,7 +150,7 @@ def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = 
     return Actor(kind, colour, motion, direction or rng.choice(("left", "right")), x=rng.uniform(-.3, .3), y=_height(kind, motion, size, rng),
                  size=size, speed=speed, phase=rng.random(), colour2=rng.choice([c for c in COLOURS if c != colour]))
 
-# %% ../nbs/13_scenes.ipynb #16bc8ecc
+# %% ../nbs/13_scenes.ipynb #475c8ba8
 def _pair(rng, first, relation):
     "A second actor: ahead of the first in a chase, else at its side."
     if relation == "chases":
@@ -171,7 +171,7 @@ def _bursts(rng, n=3):
     times = [.25 + SECONDS * k / n + rng.uniform(0., .3) for k in range(n)]
     return tuple((rng.uniform(-.7, .7), rng.uniform(.4, .72), t, rng.uniform(.32, .48), rng.choice(COLOURS[:8])) for t in times)
 
-# %% ../nbs/13_scenes.ipynb #6ded7d0b
+# %% ../nbs/13_scenes.ipynb #65ee5c30
 def sample_scene(
     rng: random.Random,
     kind: str = "",           # of the first actor; "" draws one
@@ -213,7 +213,7 @@ def mirrored(scene: Scene) -> Scene:
     actors = tuple(replace(a, direction=turn[a.direction], x=-a.x) for a in scene.actors)
     return replace(scene, actors=actors, camera=turn.get(scene.camera, scene.camera), bursts=tuple((-x, *rest) for x, *rest in scene.bursts))
 
-# %% ../nbs/13_scenes.ipynb #1c933622
+# %% ../nbs/13_scenes.ipynb #f528e311
 def bounce(
     t: torch.Tensor,          # world seconds [T]
     start: float,             # when the first fall began
@@ -243,7 +243,7 @@ def hops(t: torch.Tensor, phase: float, air: float = .72, rest: float = .38) -> 
     takeoffs = [(k - phase) * cycle for k in range(first, last)]
     return y, crouch, takeoffs, [(k - phase) * cycle + air for k in range(first - 1, last)]
 
-# %% ../nbs/13_scenes.ipynb #fb1f8d50
+# %% ../nbs/13_scenes.ipynb #518c47ee
 def _rows(a, motion, t, mid):
     "Tracks of one actor over world time `t` [T], and its events as (world time, kind, strength)."
     T, side = len(t), 1. if a.direction == "right" else -1.
@@ -256,7 +256,6 @@ def _rows(a, motion, t, mid):
         row |= dict(phase=2 * math.pi * (dist / stride + a.phase), amp=still + GAITS[motion])
         first, last = (math.ceil(2 * (a.speed * (s - mid) / stride + a.phase)) for s in (0., float(t[-1]) + 1e-3))
         events = [((k / 2 - a.phase) * stride / a.speed + mid, "footstep", .7 if motion == "runs" else .45) for k in range(first, last)]
-        if motion == "runs": row["y"] = row["y"] + .06 * a.size * torch.sin(row["phase"]).abs()
     elif motion == "jumps":
         y, crouch, takeoffs, landings = hops(t, a.phase)
         row |= dict(y=row["y"] + y, squash=1 + .16 * crouch, reach=(y > .05).float())
@@ -277,7 +276,7 @@ def _rows(a, motion, t, mid):
         row |= dict(rot=.07 * torch.sin(2.2 * t + 6 * a.phase), y=row["y"] + .025 * torch.sin(2.2 * t + 6 * a.phase + 1))
     return row, events
 
-# %% ../nbs/13_scenes.ipynb #88a6835a
+# %% ../nbs/13_scenes.ipynb #1fe988b1
 def _camera(kind, u):
     "Camera track [3,T] (centre x, centre y, zoom) over u in 0..1."
     ease = u * u * (3 - 2 * u) - .5

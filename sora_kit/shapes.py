@@ -6,13 +6,13 @@
 __all__ = ['INK', 'FAR_AWAY', 'DEFAULTS', 'K', 'cov', 'hash01', 'rotate', 'Pen', 'derived', 'Part', 'read_parts', 'distance',
            'hypot', 'windows', 'slope', 'shaded', 'merged', 'Painted', 'Canvas', 'paint', 'carried']
 
-# %% ../nbs/10_shapes.ipynb #8a60d17d
+# %% ../nbs/10_shapes.ipynb #60598c4c
 import math
 from typing import NamedTuple
 
 import torch
 
-# %% ../nbs/10_shapes.ipynb #6ed51b06
+# %% ../nbs/10_shapes.ipynb #0a6ee842
 def cov(
     d: torch.Tensor,  # signed distance in world units
     ppu,  # pixels per unit: a float, or a tensor that broadcasts
@@ -20,7 +20,7 @@ def cov(
     "How much of a pixel lies inside: 0 outside, 1 inside, a ramp one pixel wide across the edge."
     return (0.5 - d * ppu).clamp_(0, 1)
 
-# %% ../nbs/10_shapes.ipynb #669694cc
+# %% ../nbs/10_shapes.ipynb #7b9b8ae9
 def hash01(
     *ints,  # integer coordinates: numbers or tensors that broadcast; floats are floored
     seed=0,  # another stream of numbers: an int or an integer tensor
@@ -35,7 +35,7 @@ def hash01(
         h = ((h >> 15) ^ h) * 0x2C1B3C6 + 0x297A2D3 & 0xFFFFFFFF
     return (((h >> 16) ^ h) & 0xFFFFFF).float() / 0x1000000
 
-# %% ../nbs/10_shapes.ipynb #ff462d2b
+# %% ../nbs/10_shapes.ipynb #08f90ed3
 INK = (0.15, 0.12, 0.24)
 FAR_AWAY = 1e3
 DEFAULTS = dict(
@@ -44,7 +44,7 @@ DEFAULTS = dict(
 )
 K = {name: column for column, name in enumerate(DEFAULTS)}
 
-# %% ../nbs/10_shapes.ipynb #55d50093
+# %% ../nbs/10_shapes.ipynb #6f18f9f7
 def rotate(x, y, turn):
     "The point turned about the origin by `turn` radians; floats or tensors."
     if torch.is_tensor(turn):
@@ -100,7 +100,7 @@ class Pen:
                     out[..., p, k] = v
         return out
 
-# %% ../nbs/10_shapes.ipynb #c14afbf8
+# %% ../nbs/10_shapes.ipynb #e68fd86f
 def derived(table: torch.Tensor) -> dict:
     "What follows from the columns of a table [n,P,K] before any pixel is seen; name -> [n,P]."
     c = {name: table[..., k] for name, k in K.items()}
@@ -145,7 +145,7 @@ def read_parts(table: torch.Tensor) -> list[Part]:
     names, column = [*DEFAULTS, "taper", "seen", "lit", "inside"], {name: i for i, name in enumerate([*DEFAULTS, *extra])}
     return [Part(v, column, {name for name, on in zip(names, row) if on}) for v, row in zip(values, marks)]
 
-# %% ../nbs/10_shapes.ipynb #810674b4
+# %% ../nbs/10_shapes.ipynb #4a183c1f
 def distance(part: Part, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
     "Signed distance [n,h,w] to one primitive, in local units; X, Y [n,h,w] are local coordinates."
     turned, long, tapered = "si" in part, "h" in part, "taper" in part and "h" in part
@@ -180,7 +180,7 @@ def hypot(x, y):
     "sqrt(x² + y²); faster than torch.hypot, which guards against overflow that cannot happen here."
     return torch.addcmul(x * x, y, y).sqrt_()
 
-# %% ../nbs/10_shapes.ipynb #0d0c9605
+# %% ../nbs/10_shapes.ipynb #119cb76a
 def windows(
     parts: list[Part],
     X: torch.Tensor,  # [n,h,w] local coordinates, affine in row and column
@@ -205,7 +205,7 @@ def windows(
     spans = [(max(math.floor(t), 0), min(math.ceil(-b) + 1, h), max(math.floor(l), 0), min(math.ceil(-r) + 1, w)) for t, b, l, r in boxes]
     return [(slice(None), slice(t, b), slice(l, r)) if b - t > 1 and r - l > 1 else None for t, b, l, r in spans]
 
-# %% ../nbs/10_shapes.ipynb #f071c452
+# %% ../nbs/10_shapes.ipynb #3ece0bc8
 def slope(d: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     "How much d [n,h,w] grows per pixel towards the light [n,2,1,1] (right, up)."
     out = torch.zeros_like(d)
@@ -236,14 +236,14 @@ def merged(part: Part, d: torch.Tensor, before: torch.Tensor, silhouette: torch.
         d = torch.where(part["clip"] > 0, torch.maximum(d, silhouette), d)
     return d
 
-# %% ../nbs/10_shapes.ipynb #77223999
+# %% ../nbs/10_shapes.ipynb #30eb9442
 class Painted(NamedTuple):
     "What `paint` returns for n figures."
     colour: torch.Tensor  # [n,3,h,w]
     alpha: torch.Tensor  # [n,h,w] coverage, outline included
     glow: torch.Tensor  # [n,h,w] 1 where the figure shines by itself
     distance: torch.Tensor  # [n,h,w] to the silhouette, local units
-    part: torch.Tensor | None  # [n,h,w] number of the part seen at a pixel, -1 for none
+    part: torch.Tensor | None  # [n,h,w] number of the part seen at a pixel (or whose outline it is), -1 for none
 
 
 class Canvas:
@@ -258,7 +258,8 @@ class Canvas:
         self.silhouette = torch.full((n, h, w), FAR_AWAY, device=X.device)
         self.before, self.glow = self.silhouette.clone(), torch.zeros_like(self.silhouette)
         self.seen = torch.full(X.shape, -1, device=X.device) if parts else None  # the part that shows
-        self.owner = torch.zeros_like(self.seen) if parts else None  # the part nearest among those joined
+        self.owner = torch.zeros_like(self.seen) if parts else None  # the nearest of the parts joined last
+        self.nearest = self.owner.clone() if parts else None  # the part whose outline it is
 
     def lay(self, number: int, part: Part, win: tuple):
         "Paints one part into its window of all pictures."
@@ -271,7 +272,10 @@ class Canvas:
         if "seen" in part:
             self.colour_in(part, d, win)
         if "inside" not in part:
-            self.silhouette[win] = torch.minimum(silhouette, d + self.outline * (1 - part["out"]) if "out" in part else d)
+            grown = d + self.outline * (1 - part["out"]) if "out" in part else d
+            if self.seen is not None:
+                self.nearest[win] = torch.where(grown < silhouette, self.owner[win], self.nearest[win])
+            self.silhouette[win] = torch.minimum(silhouette, grown)
 
     def colour_in(self, part: Part, d: torch.Tensor, win: tuple):
         "Blends the part's line and colour over what is there."
@@ -306,9 +310,10 @@ def paint(
         if win is not None:
             canvas.lay(number, part, win)
     alpha = cov(canvas.silhouette - canvas.outline, canvas.ppu)
-    return Painted(canvas.colour, alpha, canvas.glow, canvas.silhouette, canvas.seen)
+    seen = torch.where((canvas.seen < 0) & (alpha > .5), canvas.nearest, canvas.seen) if parts else None
+    return Painted(canvas.colour, alpha, canvas.glow, canvas.silhouette, seen)
 
-# %% ../nbs/10_shapes.ipynb #5f3b8b91
+# %% ../nbs/10_shapes.ipynb #6dbff600
 def carried(
     now: torch.Tensor,  # [n,P,K] the figures
     then: torch.Tensor,  # [n,P,K] the same figures a frame later

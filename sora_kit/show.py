@@ -6,7 +6,7 @@
 __all__ = ['Picture', 'canvas', 'pixels', 'picked', 'picture_grid', 'film_strip', 'contact_sheet', 'spectrogram', 'show_sound',
            'show_latents', 'show_steps', 'save_strip', 'save_gif']
 
-# %% ../nbs/02_show.ipynb #106c4e35
+# %% ../nbs/02_show.ipynb #b6578bfb
 import base64, io, math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from .core import NOTICE, Audio, Clip, tags
 from .files import need, write_atomic
 from .media import marked
 
-# %% ../nbs/02_show.ipynb #b29dc780
+# %% ../nbs/02_show.ipynb #0a76e752
 @dataclass(frozen=True, eq=False)
 class Picture:
     "A matplotlib `figure` with alternative text `alt`; shows itself in a notebook."
@@ -41,13 +41,13 @@ class Picture:
     def _repr_mimebundle_(self, include=None, exclude=None):
         return ({"image/png": base64.b64encode(self.png()).decode(), "text/plain": repr(self)}, {"image/png": {"alt": self.alt}})
 
-# %% ../nbs/02_show.ipynb #a1f7194e
+# %% ../nbs/02_show.ipynb #e31fcdd5
 def canvas(width: float, height: float):
     "An empty figure of `width` × `height` inches, 80 dots per inch."
     from matplotlib.figure import Figure
     return Figure(figsize=(width, height), dpi=80, layout="constrained")
 
-# %% ../nbs/02_show.ipynb #d11e88fc
+# %% ../nbs/02_show.ipynb #a99ec2f2
 def pixels(frames) -> np.ndarray:
     "Frames for showing, uint8 `[F,H,W,3]`, from a `Clip`, from uint8 `[F,H,W,3]` or from float `[F,3,H,W]` in 0..1."
     x = torch.as_tensor(frames.frames if isinstance(frames, Clip) else frames).detach().cpu()
@@ -57,12 +57,12 @@ def pixels(frames) -> np.ndarray:
          "they must be uint8 [F,H,W,3] or float [F,3,H,W]")
     return x.numpy()
 
-# %% ../nbs/02_show.ipynb #faf803f1
+# %% ../nbs/02_show.ipynb #bdab1761
 def picked(count: int, n: int) -> list[int]:
     "`n` indices spread evenly over `count` frames, first and last among them."
     return [0] if n == 1 else [round(i * (count - 1) / (min(n, count) - 1)) for i in range(min(n, count))] if count > 1 else [0]
 
-# %% ../nbs/02_show.ipynb #2d5562e9
+# %% ../nbs/02_show.ipynb #74ef354f
 def picture_grid(images: list,                  # of uint8 [H,W,3]
                  labels: list[str],             # under each image
                  columns: int,
@@ -85,7 +85,7 @@ def picture_grid(images: list,                  # of uint8 [H,W,3]
         figure.suptitle(title, fontsize=11, parse_math=False)
     return figure
 
-# %% ../nbs/02_show.ipynb #bfdaa299
+# %% ../nbs/02_show.ipynb #bf872054
 def film_strip(frames,                 # a Clip, or pixels as `pixels` takes them
                n: int = 8,             # frames to show, spread over the film
                fps: float = 8,         # for the times; a Clip knows its own
@@ -100,7 +100,7 @@ def film_strip(frames,                 # a Clip, or pixels as `pixels` takes the
     alt = f"Film strip, {len(chosen)} frames from {times[0]:.2f} to {times[-1]:.2f} s" + (f": {title}" if title else "")
     return Picture(picture_grid([x[i] for i in chosen], [f"{t:.2f} s" for t in times], min(columns, len(chosen)), title), alt)
 
-# %% ../nbs/02_show.ipynb #4463ae91
+# %% ../nbs/02_show.ipynb #e2010ada
 def contact_sheet(clips: list,                    # of Clips, or pixels as `pixels` takes them
                   labels: list[str] | None = None,
                   columns: int = 6,
@@ -116,14 +116,14 @@ def contact_sheet(clips: list,                    # of Clips, or pixels as `pixe
     images = [film[round(at * (len(film) - 1))] for film in films]
     return Picture(picture_grid(images, wrapped, columns, title), "Contact sheet: " + "; ".join(labels))
 
-# %% ../nbs/02_show.ipynb #2905c2cc
+# %% ../nbs/02_show.ipynb #9852a06c
 def spectrogram(samples: torch.Tensor,       # [N]
                 size: int = 512, hop: int = 128) -> np.ndarray:
     "Magnitudes in dB below the loudest, `[size/2+1, 1+N/hop]`, floor at −80."
     spectrum = torch.stft(samples, size, hop, window=torch.hann_window(size), return_complex=True).abs()
     return (20 * torch.log10(spectrum / spectrum.max().clamp_min(1e-8) + 1e-4)).numpy()
 
-# %% ../nbs/02_show.ipynb #7a56e6f0
+# %% ../nbs/02_show.ipynb #682516d4
 def show_sound(audio: Audio | Clip,
                events=(),                  # (time in seconds, name) of what should be heard
                title: str = "") -> Picture:
@@ -149,7 +149,7 @@ def show_sound(audio: Audio | Clip,
     heard = "; expected: " + ", ".join(f"{name} at {time:.2f} s" for time, name in events) if events else ""
     return Picture(figure, f"Waveform and spectrogram of {audio.seconds:.2f} s of sound{': ' + title if title else ''}{heard}")
 
-# %% ../nbs/02_show.ipynb #25029aca
+# %% ../nbs/02_show.ipynb #987c6027
 def show_latents(latents: torch.Tensor,      # [C,F,H,W]
                  n: int = 8,                 # frames to show
                  channels: int = 8,          # channels to show
@@ -164,7 +164,7 @@ def show_latents(latents: torch.Tensor,      # [C,F,H,W]
     grid = figure.subplots(len(z), len(chosen), squeeze=False)
     for c, row in enumerate(grid):
         for axis, f in zip(row, chosen):
-            shown = axis.imshow(z[c, f], cmap="PuOr", vmin=-limit, vmax=limit)
+            shown = axis.imshow(z[c, f].numpy(), cmap="PuOr", vmin=-limit, vmax=limit)
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(f"ch {c}", fontsize=8)
     for axis, f in zip(grid[0], chosen):
@@ -173,7 +173,7 @@ def show_latents(latents: torch.Tensor,      # [C,F,H,W]
     return Picture(figure, f"Latents{': ' + title if title else ''}, {len(z)} of {latents.shape[0]} channels × {len(chosen)} frames, "
                            f"values about −{limit:.2g} to {limit:.2g}")
 
-# %% ../nbs/02_show.ipynb #f52abcdc
+# %% ../nbs/02_show.ipynb #38e9bec3
 def show_steps(steps: list,                         # for each step, pixels as `pixels` takes them
                labels: list[str] | None = None,     # such as "t = 0.80"
                n: int = 5,                          # frames in a row
@@ -199,7 +199,7 @@ def show_steps(steps: list,                         # for each step, pixels as `
     alt = f"{len(chosen)} sampling steps ({labels[chosen[0]]} to {labels[chosen[-1]]}) × {len(columns)} frames"
     return Picture(figure, alt + (f": {title}" if title else ""))
 
-# %% ../nbs/02_show.ipynb #4856b54d
+# %% ../nbs/02_show.ipynb #2061f096
 def save_strip(clip: Clip, path: str | Path, n: int = 8, mark: bool = True) -> Path:
     "Write `n` frames side by side as a PNG file at full resolution."
     from PIL import Image
@@ -211,7 +211,7 @@ def save_strip(clip: Clip, path: str | Path, n: int = 8, mark: bool = True) -> P
     Image.fromarray(torch.cat(list(frames), 1).numpy()).save(buffer, "PNG", pnginfo=info)
     return write_atomic(path, buffer.getvalue())
 
-# %% ../nbs/02_show.ipynb #405e69b2
+# %% ../nbs/02_show.ipynb #d956110c
 def save_gif(clip: Clip, path: str | Path, mark: bool = True) -> Path:
     "Write a GIF file (without sound, 256 colours, times rounded to hundredths of a second)."
     from PIL import Image

@@ -6,7 +6,7 @@
 __all__ = ['LEVELS', 'TAPE', 'BEDS', 'WEATHER_BEDS', 'ENGINE', 'surface', 'touch', 'event_sound', 'effects', 'Bed', 'bed',
            'crickets', 'far_birds', 'nearness', 'world_speed', 'running', 'ambience', 'limit', 'stems', 'synthesise']
 
-# %% ../nbs/14c_sounds.ipynb #5629e9b5
+# %% ../nbs/14c_sounds.ipynb #9df0164b
 import math
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from .foley import (BODIES, CALLS, GROUNDS, SURFACES, add_at, bang, call, curve,
 from .music import compose
 from .scenes import Actor, Event, Motion, Scene
 
-# %% ../nbs/14c_sounds.ipynb #4de11f00
+# %% ../nbs/14c_sounds.ipynb #8669a859
 def surface(place: str, weather: str) -> str:
     "Name of what is underfoot: snow lies everywhere, and rain makes puddles on a street."
     if weather == "snow":
@@ -39,7 +39,7 @@ def touch(event: Event, scene: Scene, rate: float, g: torch.Generator) -> Tensor
     x[:len(b)] += b
     return x
 
-# %% ../nbs/14c_sounds.ipynb #5277f90c
+# %% ../nbs/14c_sounds.ipynb #b868eed8
 LEVELS = {"impact": -12., "burst": -11., "call": -14., "footstep": -17., "takeoff": -17., "flap": -17.,  # dBFS
           "ambience": -30., "whistle": -31.}
 TAPE = .6  # speed of effects in slow motion
@@ -71,7 +71,7 @@ def effects(scene: Scene, motion: Motion, n: int, rate: float) -> Tensor:
             add_at(out, climb, start - len(climb))
     return out
 
-# %% ../nbs/14c_sounds.ipynb #3c361dda
+# %% ../nbs/14c_sounds.ipynb #e4be058b
 @dataclass(frozen=True)
 class Bed:
     "A band of noise that swells."
@@ -117,7 +117,7 @@ def far_birds(n: int, rate: float, g: torch.Generator) -> Tensor:
         add_at(out, x * torch.sin(math.pi * torch.arange(len(x)) / len(x)), round(at * n))
     return out
 
-# %% ../nbs/14c_sounds.ipynb #d6190b06
+# %% ../nbs/14c_sounds.ipynb #479d4fee
 ENGINE = (1., .8, .55, .5, .3, .35, .2, .15, .1, .08)
 
 
@@ -167,7 +167,7 @@ def ambience(scene: Scene, motion: Motion, n: int, rate: float) -> Tensor:
             out += 2 * running(actor, motion, i, n, rate, pace, generator(scene.seed, f"run{i}"))
     return level(out, LEVELS["ambience"], rate, n / rate)
 
-# %% ../nbs/14c_sounds.ipynb #59a6d3aa
+# %% ../nbs/14c_sounds.ipynb #6a601aea
 def limit(x: Tensor, knee: float = .7, ceiling: float = .95) -> Tensor:
     "Leave samples up to `knee` as they are; bend louder ones so that none exceeds `ceiling`."
     over = (x.abs() - knee).clamp(min=0) / (ceiling - knee)

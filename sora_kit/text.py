@@ -6,7 +6,7 @@
 __all__ = ['PAD', 'FIRST', 'BYTES', 'normal', 'words', 'merge', 'learn', 'Tokenizer', 'save_tokenizer', 'parse_tokenizer',
            'load_tokenizer']
 
-# %% ../nbs/22_text.ipynb #6b485dc4
+# %% ../nbs/22_text.ipynb #628b7c1c
 import hashlib
 import json
 import re
@@ -20,7 +20,7 @@ import torch
 
 from .files import InputError, parse_json, read_bytes, write_atomic
 
-# %% ../nbs/22_text.ipynb #70c10645
+# %% ../nbs/22_text.ipynb #338ecbbf
 def normal(text: str) -> str:
     "Lower case, one Unicode form (NFKC), single spaces, no control or unpaired surrogate characters."
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
@@ -31,7 +31,7 @@ def words(text: str) -> list[bytes]:
     "The words and punctuation marks of a text as UTF-8, each with the space before it."
     return [w.encode() for w in re.findall(r" ?[^\W_]{1,24}| ?(?:[^\w\s]|_)", " " + normal(text))]
 
-# %% ../nbs/22_text.ipynb #cdd2d28d
+# %% ../nbs/22_text.ipynb #5a7039ad
 def merge(pieces: tuple[int, ...], pair: tuple[int, int], new: int) -> tuple[int, ...]:
     "Replaces each occurrence of a pair of pieces by the new one, from the left."
     out, i = [], 0
@@ -66,7 +66,7 @@ def learn(
 
 PAD, FIRST, BYTES = 0, 1, 257     # token 0 pads, 1…256 are the bytes, merged pieces follow
 
-# %% ../nbs/22_text.ipynb #f316e7be
+# %% ../nbs/22_text.ipynb #8f3b5778
 class Tokenizer:
     "Byte-pair tokenizer: text <-> token ids; id 0 is padding, and no text is unknown."
 
@@ -129,7 +129,7 @@ class Tokenizer:
         "The pieces as strings, ▁ for a space: what the model sees."
         return [self.pieces[i].decode(errors="replace").replace(" ", "▁") for i in self.ids(text)]
 
-# %% ../nbs/22_text.ipynb #234b6f8a
+# %% ../nbs/22_text.ipynb #269138c2
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> Path:
     "Writes the merges as JSON, whole or not at all."
     return write_atomic(path, json.dumps({"format": "sora_kit.tokenizer/1", "merges": tokenizer.merges}, separators=(",", ":")).encode())

@@ -6,7 +6,7 @@
 __all__ = ['WOOD', 'LAMP', 'PANE', 'FOAM', 'CRYSTAL', 'RUBBER', 'balloon', 'ball', 'wheel', 'car', 'boat', 'tree', 'house',
            'tower', 'glass']
 
-# %% ../nbs/11b_things.ipynb #d2f7c9c8
+# %% ../nbs/11b_things.ipynb #daad81e8
 import math
 
 import torch
@@ -14,10 +14,11 @@ import torch
 from .creatures import WHITE, Pose, dark, pale
 from .shapes import Pen, rotate
 
-# %% ../nbs/11b_things.ipynb #85065cce
-WOOD, LAMP, PANE, FOAM, CRYSTAL, RUBBER = (.58, .38, .26), (1., .90, .55), (.68, .87, .96), (.93, .98, 1.), (.90, .96, 1.), (.20, .19, .26)
+# %% ../nbs/11b_things.ipynb #2f82ce9a
+WOOD, LAMP, PANE = (.58, .38, .26), (1., .90, .55), (.68, .87, .96)
+FOAM, CRYSTAL, RUBBER = (.93, .98, 1.), (.90, .96, 1.), (.20, .19, .26)
 
-# %% ../nbs/11b_things.ipynb #4023c8af
+# %% ../nbs/11b_things.ipynb #f964766b
 def balloon(p: Pose) -> Pen:
     "A balloon (c1) on a string; the string's end lags behind."
     pen, skin = Pen(), p.rgb("c1")
@@ -42,7 +43,7 @@ def ball(p: Pose) -> Pen:
     pen.spot((-.2, .72), .09, .06, rot=.6, alpha=.7)
     return pen
 
-# %% ../nbs/11b_things.ipynb #025ad948
+# %% ../nbs/11b_things.ipynb #8e232a63
 def wheel(pen: Pen, centre: tuple, r: float, spin):
     "A wheel with a hub and two spokes."
     pen.ball(centre, r, col=RUBBER, ink=1.)
@@ -84,7 +85,7 @@ def boat(p: Pose) -> Pen:
         pen.limb((x - .12, .005), (x + .12, .005), .03, col=FOAM, bend=.03 * torch.sin(2 * p.time + x * 7), shade=0., out=0.)
     return pen
 
-# %% ../nbs/11b_things.ipynb #a08e3fd4
+# %% ../nbs/11b_things.ipynb #b33a78d9
 def tree(p: Pose) -> Pen:
     "A tree: a crown (c1) that sways, fruit (c2)."
     pen, crown, s = Pen(), p.rgb("c1"), .02 * torch.sin(1.7 * p.time + p.sway)

@@ -6,13 +6,14 @@
 __all__ = ['RECIPES', 'TrainRecipe', 'Log', 'step_generator', 'cosine', 'save_checkpoint', 'load_checkpoint', 'make_pairs',
            'draw_world', 'codec_batch', 'fit_codec', 'encode_shards', 'Latents', 'as_stills', 'next_batch',
            'draw_times', 'drop_conditions', 'velocity_error', 'training_loss', 'add_noise_to', 'make_optimizers',
-           'train_step', 'fit_flow', 'keep_flow', 'train', 'export_weights']
+           'train_step', 'fit_flow', 'keep_flow', 'train', 'export_weights', 'main']
 
-# %% ../nbs/27b_train.ipynb #f73bef4d
+# %% ../nbs/27b_train.ipynb #ad72d45b
 import json
 import math
 import random
 import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from .render import render
 from .scenes import mirrored, sample_scene
 from .text import Tokenizer, load_tokenizer
 
-# %% ../nbs/27b_train.ipynb #3f0d095f
+# %% ../nbs/27b_train.ipynb #4c24d111
 @dataclass(frozen=True)
 class TrainRecipe:
     "What to train, on how much, for how long."
@@ -67,7 +68,7 @@ RECIPES = {
                          codec=CodecConfig(encoder=(16, 24, 32), decoder=(32, 24, 16, 16)), dit=DiTConfig(width=64, depth=2, heads=2, hidden=96, local=32, oracle_block=0)),
 }
 
-# %% ../nbs/27b_train.ipynb #94c5ec01
+# %% ../nbs/27b_train.ipynb #7ad20a68
 class Log:
     "Appends reports to `log.jsonl` in a run's folder and prints them."
     def __init__(self, folder: Path): self.path = Path(folder) / "log.jsonl"
@@ -86,7 +87,7 @@ def cosine(progress: float, warm: float = .02, low: float = .03) -> float:
     "Learning-rate factor: a short warm-up, then half a cosine down to `low`."
     return min(1., progress / warm + 1e-2) * max(low, .5 + .5 * math.cos(math.pi * min(1., progress)))
 
-# %% ../nbs/27b_train.ipynb #9034f005
+# %% ../nbs/27b_train.ipynb #3c4ffd16
 def save_checkpoint(path: Path, model, ema, optimizers, facts: dict) -> None:
     "Model, its moving average, optimiser states and facts in one safetensors file."
     out = {f"model.{k}": v for k, v in model.state_dict().items()} | {f"ema.{k}": v for k, v in ema.items()}
@@ -109,7 +110,7 @@ def load_checkpoint(path: Path, model, ema, optimizers) -> None:
                 state.setdefault(int(j), {})[name] = v
         opt.load_state_dict({"state": state, "param_groups": opt.state_dict()["param_groups"]})
 
-# %% ../nbs/27b_train.ipynb #d0fb885f
+# %% ../nbs/27b_train.ipynb #df8119ed
 def make_pairs(seed: int, n: int, size: int) -> dict:
     "n stills at `size` and twice that, with the actors' masks: what the codec learns from."
     rng = random.Random(seed)
@@ -131,7 +132,7 @@ def draw_world(recipe: TrainRecipe, folder: Path, log: Log) -> None:
                 write_shard(folder / kind, f"s{k:03d}", make(recipe.seed * 1_000_000 + i * 100_000 + k))
                 log(stage="draw", kind=kind, shard=k)
 
-# %% ../nbs/27b_train.ipynb #758ab72b
+# %% ../nbs/27b_train.ipynb #ec838471
 def codec_batch(shards: list[dict], n: int, rng: np.random.Generator):
     "Small and big pictures in 0..1 and pixel weights, half of them mirrored."
     shard = shards[rng.integers(len(shards))]
@@ -166,7 +167,7 @@ def fit_codec(recipe: TrainRecipe, folder: Path, log: Log) -> Codec:
     save_tensors(done, {k: v.contiguous() for k, v in codec.state_dict().items()})
     return codec.eval()
 
-# %% ../nbs/27b_train.ipynb #1996d0a0
+# %% ../nbs/27b_train.ipynb #6deb91f1
 def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
     "Write `z` and `zm` (mirrored) [n,C,F,h,w] in bfloat16 (kept as int16) beside the shards that lack them."
     for path in (p for kind in kinds for p in sorted((folder / kind).glob("*.json"))):
@@ -180,7 +181,7 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
                 out.append(z.bfloat16().view(torch.int16))
             np.save(path.with_name(f"{path.stem}.{name}.npy"), torch.cat(out).numpy())
 
-# %% ../nbs/27b_train.ipynb #ab0469af
+# %% ../nbs/27b_train.ipynb #8a0e65bd
 class Latents:
     "Encoded shards of one kind in memory; gives captioned batches."
     def __init__(self, folder: Path, kind: str, tokenizer: Tokenizer, recipe: TrainRecipe):
@@ -204,7 +205,7 @@ class Latents:
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
         return z, audio, ids, take("portraits").permute(0, 3, 1, 2).float() / 255, labels
 
-# %% ../nbs/27b_train.ipynb #6383e9a7
+# %% ../nbs/27b_train.ipynb #4bbcea84
 def as_stills(batch, fold: int, rng: random.Random):
     "One random frame of every clip of a batch, as a batch of stills."
     z, audio, ids, portrait, labels = batch
@@ -221,10 +222,10 @@ def next_batch(sets: dict, recipe: TrainRecipe, progress: float, rng: random.Ran
     pair = sets["still"].batch(half, rng), as_stills(sets["clip"].batch(half, rng), recipe.dit.fold, rng)
     return "still", tuple(torch.cat(x) for x in zip(*pair))
 
-# %% ../nbs/27b_train.ipynb #aa58d4f5
+# %% ../nbs/27b_train.ipynb #cfe27fa3
 def draw_times(n: int, groups: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     "Noise levels of the frame groups [n,G] and of the sound [n]."
-    t = logit_normal_times(n, g)[:, None].repeat(1, groups)
+    t = logit_normal_times(n, g, shift=1.5)[:, None].repeat(1, groups)
     audio, choice = t[:, 0].clone(), torch.rand(n, generator=g)
     own, number = logit_normal_times(n * groups, g).view(n, groups), torch.arange(groups)
     if groups > 1:
@@ -239,16 +240,17 @@ def draw_times(n: int, groups: int, g: torch.Generator) -> tuple[torch.Tensor, t
 
 
 def drop_conditions(ids, portrait, g: torch.Generator):
-    "A tenth of the sentences and 70 % of the portraits are withheld."
+    "A tenth of the sentences are withheld, all portraits of half of the batches, and 40 % of the others."
     n = len(ids)
     ids = torch.where(torch.rand(n, 1, generator=g) < .1, 0, ids)
-    return ids, torch.where(torch.rand(n, 1, 1, 1, generator=g) < .7, 0., portrait)
+    if torch.rand(1, generator=g) < .5: return ids, None
+    return ids, torch.where(torch.rand(n, 1, 1, 1, generator=g) < .4, 0., portrait)
 
-# %% ../nbs/27b_train.ipynb #9ed3a0b8
+# %% ../nbs/27b_train.ipynb #a51c8e1c
 def velocity_error(x0_hat, x0, t, weight):
-    "Mean of weight · (x̂0 − x0)² / max(t, .05)², clean (t = 0) elements left out; shapes broadcast."
+    "Mean of weight · (x̂0 − x0)² / max(t, .1)², the error of the velocity; clean (t = 0) elements left out; shapes broadcast."
     w = weight * (t > 0)
-    error = (x0_hat.float() - x0) ** 2 / t.clamp(min=.05) ** 2
+    error = (x0_hat.float() - x0) ** 2 / t.clamp(min=.1) ** 2
     return (w * error).sum() / (w.expand_as(error).sum() + 1e-6)
 
 
@@ -275,7 +277,7 @@ def add_noise_to(x0, t, g):
     "The noisy point (1 − t)·x0 + t·ε."
     return (1 - t) * x0 + t * torch.randn(x0.shape, generator=g)
 
-# %% ../nbs/27b_train.ipynb #a9165b26
+# %% ../nbs/27b_train.ipynb #d9bf9ce9
 def make_optimizers(model: DiT, recipe: TrainRecipe) -> list:
     "Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2 and min(p.shape) > 4]
@@ -297,7 +299,7 @@ def train_step(model, ema, optimizers, batch, generator, factor, recipe, step) -
     with torch.no_grad(): torch._foreach_lerp_(list(ema.values()), [v for v in model.state_dict().values()], 1 - keep)
     return parts
 
-# %% ../nbs/27b_train.ipynb #6168b0e3
+# %% ../nbs/27b_train.ipynb #4d5dd05b
 def fit_flow(recipe: TrainRecipe, folder: Path, log: Log, warm: Path | None = None) -> None:
     "Train the transformer for its minutes from wherever the last checkpoint stands; `warm`: weights to start from."
     torch.manual_seed(recipe.seed)
@@ -330,7 +332,7 @@ def keep_flow(folder, model, ema, optimizers, step, seconds) -> None:
     save_checkpoint(folder / "flow.safetensors", model, ema, optimizers, {"step": step})
     write_atomic(folder / "flow.json", json.dumps({"step": step, "seconds": seconds}).encode())
 
-# %% ../nbs/27b_train.ipynb #9464d250
+# %% ../nbs/27b_train.ipynb #2b1276db
 def train(recipe: TrainRecipe, folder: Path) -> None:
     "Everything from an empty folder to weights, resuming wherever the last call stopped."
     folder = Path(folder)
@@ -341,7 +343,7 @@ def train(recipe: TrainRecipe, folder: Path) -> None:
     encode_shards(codec, folder)
     fit_flow(recipe, folder, log)
 
-# %% ../nbs/27b_train.ipynb #a9adf57d
+# %% ../nbs/27b_train.ipynb #cdb7cbb6
 def export_weights(
     recipe: TrainRecipe,
     folder: Path,                # of the run
@@ -356,3 +358,12 @@ def export_weights(
     config = {"frames": recipe.frames, "fps": recipe.fps, "size": recipe.size, "dit": asdict(recipe.dit), "codec": asdict(recipe.codec),
               "tokenizer": load_tokenizer().hash, **facts}
     return save_sharded(out, recipe.name, tensors, {"config": json.dumps(config)})
+
+
+def main(arguments: list[str]) -> None:
+    "`python -m sora_kit.train NAME [FOLDER]`: train a recipe on a machine where nothing is installed."
+    if not arguments or arguments[0] not in RECIPES: raise SystemExit(f"usage: python -m sora_kit.train NAME [FOLDER]; NAME is one of {', '.join(RECIPES)}")
+    train(RECIPES[arguments[0]], Path(arguments[1] if len(arguments) > 1 else f"runs/{arguments[0]}"))
+
+
+if __name__ == "__main__" and "__file__" in globals(): main(sys.argv[1:])      # in a notebook there is no file

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['NOUNS', 'COLOURS', 'VERBS', 'CHASE', 'MOTION_NEAR', 'PLACES', 'SEA', 'ALWAYS_THE', 'TIMES', 'TIME_NOUNS', 'WEATHERS',
            'WEATHER_ADJECTIVES', 'CAMERAS', 'MOODS', 'SILENT', 'SLOW', 'DIRECTIONS', 'FACING', 'CASES', 'ARTICLES',
-           'ENDINGS', 'CONTRACTIONS', 'READ', 'ADJECTIVES', 'SMALL_WORDS', 'NEAREST', 'can', 'split', 'a_an', 'english',
-           'Noun', 'inflect', 'contract', 'Verb', 'nearest', 'fold']
+           'ENDINGS', 'CONTRACTIONS', 'can', 'split', 'verbs', 'pick', 'a_an', 'english', 'Noun', 'inflect', 'contract',
+           'Verb']
 
-# %% ../nbs/15a_vocabulary.ipynb #06bc9cec
+# %% ../nbs/15a_vocabulary.ipynb #f3ef6d72
+import random
 import re
 from dataclasses import dataclass
 from functools import cache
 
-# %% ../nbs/15a_vocabulary.ipynb #9f5afdd6
+# %% ../nbs/15a_vocabulary.ipynb #377706b1
 NOUNS = {
     "en": {
         "child": "child, kid, boy, girl, little boy, little girl", "dog": "dog, puppy, hound, doggy",
@@ -37,7 +38,7 @@ COLOURS = {
            "blue": "blau", "purple": "lila!, violett", "pink": "rosa!, rosafarben", "brown": "braun", "white": "weiß", "grey": "grau",
            "black": "schwarz"}}
 
-# %% ../nbs/15a_vocabulary.ipynb #f8aff88d
+# %% ../nbs/15a_vocabulary.ipynb #9e62462c
 VERBS = {
     "en": {
         "stands": {"child dog cat robot": "stand, stand still, wait", "bird": "sit, stand, perch", "car": "stand, wait, stand still",
@@ -72,7 +73,7 @@ def can(kind: str) -> tuple[str, ...]:
     "The motions of an actor, in the order of the table: what it can be asked to do."
     return tuple(m for m, rows in VERBS["en"].items() if any(kind in kinds.split() for kinds in rows))
 
-# %% ../nbs/15a_vocabulary.ipynb #55cb270f
+# %% ../nbs/15a_vocabulary.ipynb #2463bf13
 PLACES = {
     "en": {
         "street": "Paris street: in on > through along down; street: in on > through along down; boulevard: on > along down;"
@@ -144,7 +145,17 @@ def split(row: str, sep: str = ",") -> list[str]:
     "The words of one table row."
     return [w.strip() for w in row.split(sep) if w.strip()]
 
-# %% ../nbs/15a_vocabulary.ipynb #da42b50e
+
+def verbs(kind: str, motion: str, lang: str = "en") -> list[str]:
+    "The verbs for an actor's motion; [] if it cannot do that."
+    return next((split(row) for kinds, row in VERBS[lang].get(motion, {}).items() if kind in kinds.split()), [])
+
+
+def pick(rng: random.Random, words: list[str]) -> str:
+    "One of the words; the first is the commonest."
+    return words[0] if rng.random() < .45 else rng.choice(words)
+
+# %% ../nbs/15a_vocabulary.ipynb #55da6c85
 def a_an(words: str) -> str:
     "Puts the indefinite article before a noun phrase: by its first letter, which is right for every word in the tables."
     return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
@@ -164,7 +175,7 @@ def english(verb: str) -> dict[str, str]:
         ing = re.sub("e$", "", stem) + "ing"
     return {"base": verb, "s": s + tail, "ing": ing + tail}
 
-# %% ../nbs/15a_vocabulary.ipynb #7ec7fcbb
+# %% ../nbs/15a_vocabulary.ipynb #7910789c
 CASES = ("nom", "acc", "dat")
 ARTICLES = {"ein": dict(m="ein einen einem", f="eine eine einer", n="ein ein einem"),
             "der": dict(m="der den dem", f="die die der", n="das das dem"), "": dict(m="  ", f="  ", n="  ")}
@@ -207,7 +218,7 @@ def contract(words: str) -> str:
         words = re.sub(rf"\b{long}\b", short, words)
     return words
 
-# %% ../nbs/15a_vocabulary.ipynb #002f2cbf
+# %% ../nbs/15a_vocabulary.ipynb #f447c61a
 @dataclass(frozen=True)
 class Verb:
     "A German verb: infinitive, third person, separable prefix ('' if none)."
@@ -232,127 +243,3 @@ class Verb:
     @property
     def participle(self) -> str:
         return f"{self.prefix}{self.infinitive}d"
-
-# %% ../nbs/15a_vocabulary.ipynb #6f6f1e92
-READ = {
-    "en": {
-        ("actor", "child"): "children, kids, boys, girls, schoolboy, schoolgirl", ("actor", "dog"): "dogs, pup, pooch, doggie, puppies",
-        ("actor", "cat"): "cats, kittens, pussycat", ("actor", "bird"): "birds, birdie", ("actor", "robot"): "robots, bots, androids",
-        ("actor", "car"): "cars, autos", ("actor", "boat"): "boats, ships, sailboats", ("actor", "balloon"): "balloons",
-        ("actor", "ball"): "balls, beach ball", ("actor", "tree"): "trees", ("actor", "house"): "houses, home",
-        ("actor", "tower"): "towers", ("actor", "glass"): "glass, glasses, champagne, sparkling wine, glass of wine",
-        ("colour", "red"): "scarlet", ("colour", "purple"): "lilac", ("colour", "teal"): "cyan", ("colour", "blue"): "navy",
-        ("colour", "yellow"): "golden, gold", ("place", "street"): "paris, streets, avenue, alley, road",
-        ("place", "beach"): "ocean, coast, beaches, by the sea", ("place", "meadow"): "meadows, grass, grassland",
-        ("place", "forest"): "forests, wood", ("place", "desert"): "deserts, sand dunes",
-        ("place", "snowfield"): "snowy landscape, snowy fields, snowy plain",
-        ("time", "day"): "day, daytime, daylight, noon, midday, afternoon, morning",
-        ("time", "sunset"): "sunset, dusk, evening, twilight, sundown, sun sets, setting sun",
-        ("time", "night"): "night, nighttime, tonight, midnight, moonlight, moonlit, stars, starry, dark",
-        ("weather", "clear"): "sunny, cloudless, sunshine", ("weather", "rain"): "rain, raining, rains, downpour, wet",
-        ("weather", "snow"): "snowing, snows, snowfall, snowflakes, falling snow", ("weather", "fireworks"): "fireworks, firework",
-        ("camera", "static"): "static, fixed camera, static camera, still camera",
-        ("camera", "zoom_in"): "zoom, zoom in, zooms in, zooming in, push in, camera zooms in",
-        ("camera", "zoom_out"): "zoom out, zooms out, zooming out, pull back, camera zooms out",
-        ("camera", "pan_left"): "pan left, pans left, panning left, pan to the left, pans to the left, panning to the left",
-        ("camera", "pan_right"): "pan right, pans right, panning right, pan to the right, pans to the right, panning to the right",
-        ("mood", "calm"): "quiet, relaxing, relaxed, soothing, serene", ("mood", "happy"): "playful, merry, jolly, fun",
-        ("mood", "tense"): "exciting, epic, scary", ("slow", True): "slow mo, slowmo, slowed down",
-        ("way", "right"): "to right, rightwards, rightward", ("way", "left"): "to left, leftwards, leftward",
-        ("beside", ""): "beside, next to, alongside, together with", ("together", ""): "side by side",
-        ("by", ""): "chased by, pursued by, followed by", ("chase", ""): "follow, follows, following, hunt, hunts, hunting",
-        ("after", ""): "after", ("worn", ""): "shirt, jacket, coat, raincoat, top, dress, sweater, scarf, hat, trousers, shoes",
-        ("with", ""): "with, holding, holds, hold, carrying, carries, carry, raising, raises", ("ground", ""): "in front of, near, behind",
-        ("that", ""): "that, that is, which, which is, who, who is", ("and", ""): "and", ("no", ""): "no, without, not",
-        ("me", ""): "me, i, myself, im, selfie",
-        ("skip", ""): "i want, i would like, i see, i need, show me, give me, make me, let me see, the sky, in the air",
-        ("verb", "runs"): "jog, jogs, jogging, rush, rushes, rushing, ran", ("verb", "walks"): "walked, step, steps",
-        ("verb", "flies"): "flew, hover, hovers, hovering", ("verb", "rolls"): "drove, speed, speeds, speeding, travels, moving, moves",
-        ("verb", "jumps"): "jumped, skip, skips, skipping", ("number", ""): "two, three, four, five, six, many, several, dozens"},
-    "de": {
-        ("actor", "child"): "Kinder, Jungs, Mädel, Bub", ("actor", "dog"): "Hunde, Hunden",
-        ("actor", "cat"): "Katzen, Kater, Miezekatze, Mieze", ("actor", "bird"): "Vögel, Vögeln", ("actor", "robot"): "Robotern",
-        ("actor", "car"): "Autos, PKW", ("actor", "boat"): "Boote, Schiffe", ("actor", "balloon"): "Ballons, Luftballons, Ballone",
-        ("actor", "ball"): "Bälle", ("actor", "tree"): "Bäume, Bäumen", ("actor", "house"): "Häuser", ("actor", "tower"): "Türme",
-        ("actor", "glass"): "Glas, Sekt, Champagner, Glas Wein", ("colour", "orange"): "orangene, orangener, orangenes, orangenen",
-        ("colour", "purple"): "lilane, lilanes, lilaner", ("colour", "teal"): "türkis, türkise, türkiser, türkises, türkisen",
-        ("place", "street"): "Paris, Straßen, Allee", ("place", "beach"): "Ozean, Strandpromenade", ("place", "meadow"): "Wiesen, Gras",
-        ("place", "forest"): "Wälder", ("place", "desert"): "Dünen",
-        ("place", "snowfield"): "verschneites Feld, verschneiten Feld, verschneite Landschaft, verschneiten Landschaft",
-        ("time", "day"): "Tag, Tageslicht, Mittag, Nachmittag, Morgen",
-        ("time", "sunset"): "Sonnenuntergang, Abend, Abenddämmerung, Dämmerung, Abendlicht, Abendsonne, Sonne untergeht",
-        ("time", "night"): "Nacht, Mitternacht, Mondschein, Mondlicht, Sterne, Sternen, Sternenhimmel, dunkel",
-        ("weather", "clear"): "Sonnenschein, wolkenlosem",
-        ("weather", "rain"): "Regen, regnet, regnerisch, regnerischen, regnerische, Regenwetter, nass",
-        ("weather", "snow"): "schneit, Schneefall, Schneeflocken, Schneegestöber",
-        ("weather", "fireworks"): "Feuerwerk, Feuerwerke, Feuerwerks", ("camera", "static"): "feste Kamera, unbewegte Kamera, statische",
-        ("camera", "zoom_in"): "Heranzoomen, heran, hineinzoomen", ("camera", "zoom_out"): "Herauszoomen, heraus",
-        ("camera", "pan_left"): "schwenkt nach links, Schwenk nach links",
-        ("camera", "pan_right"): "schwenkt nach rechts, Schwenk nach rechts", ("slow", True): "Zeitlupenaufnahme, langsam",
-        ("beside", ""): "neben", ("together", ""): "nebeneinander", ("by", ""): "verfolgt von, gejagt von",
-        ("chase", ""): "hinterher, folgt, folgen",
-        ("worn", ""): "Jacke, Regenjacke, Pullover, Hemd, Mantel, Kleidung, Kleid, Schal, Mütze, Hut, Hose",
-        ("with", ""): "mit, hält, halte, trägt", ("ground", ""): "vor, bei, beim, hinter, dahinter, davor", ("and", ""): "und",
-        ("no", ""): "ohne, kein, keine, keinen, nicht", ("me", ""): "ich, mich, mir, Selfie",
-        ("skip", ""): "ich möchte, ich will, ich sehe, zeig mir, zeige mir, gib mir, am Himmel, in der Luft",
-        ("verb", "runs"): "eilt, rast, joggt", ("verb", "flies"): "flog", ("number", ""): "zwei, drei, vier, fünf, viele, mehrere"}}
-ADJECTIVES = {
-    "en": "little small big large huge tiny cute young old beautiful pretty nice leafy toy rubber iron bright funny sweet lovely sandy"
-          " wooden",
-    "de": "klein groß süß niedlich jung alt schön hübsch hell lustig winzig riesig gekleidet"}
-SMALL_WORDS = {
-    "en": "a an the of in on at to by for from into onto over above across through along down up under while as is are am be being was"
-          " were it its his her their there this these those some one off around past near you we see can shot video film clip scene"
-          " movie picture image cinematic photo camera dressed wearing wears in side still facing looking look looks air hand music mood"
-          " sky light background nearby music set playing plays falls falling cut light overhead towards toward right left outside then"
-          " very slowly quickly upwards upward out anchor city parisian sound sounds please make create generate style like my your our s"
-          " t so just or but also during long hour early late full high low",
-    "de": "ein eine einen einem einer eines der die das den dem des in im an am auf aus von vom zu zum zur nach über unter durch um für"
-          " ist sind bin war es er sie man wir dazu während sich entlang oben empor auf ab hoch still Aufnahme Film Video Szene Clip Bild"
-          " filmische filmischen Kamera Hand Musik Stimmung Himmel Luft Hintergrund sieht sehen gibt zu rechts links Blick nähe ans ins"
-          " beim als wie auch dort hier sehr langsam schnell mein meine dein bitte mache erstelle zeigt Licht oder aber"}
-NEAREST = {
-    "child": "man men woman women person people human guy lady baby toddler teenager adult mother father mum mom dad grandma grandpa"
-             " friend student teacher dancer princess king queen knight wizard Mann Männer Frau Frauen Mensch Person Leute Baby Mutter"
-             " Vater Oma Opa Freund Lehrer Tänzer König Prinzessin Ritter",
-    "dog": "wolf fox sheep goat pig lion bear deer animal Wolf Fuchs Schaf Ziege Schwein Löwe Bär Reh Tier",
-    "horse dog": "horse pony donkey cow unicorn zebra Pferd Pony Esel Kuh Einhorn",
-    "cat": "tiger leopard rabbit bunny mouse hamster squirrel Tiger Hase Kaninchen Maus",
-    "bird": "duck eagle parrot penguin chicken owl seagull pigeon bat Ente Adler Papagei Pinguin Huhn Eule Möwe Taube",
-    "butterfly bird": "butterfly bee insect Schmetterling Biene Insekt",
-    "dinosaur bird": "dragon dinosaur monster Drache Drachen Dinosaurier Ungeheuer",
-    "fish boat": "fish shark whale dolphin Fisch Hai Wal Delfin",
-    "robot": "machine alien cyborg astronaut Maschine Ausserirdischer Alien Astronaut",
-    "bus car": "bus truck van lorry tram Bus Lastwagen Laster", "train car": "train locomotive Zug Lok Lokomotive",
-    "car": "taxi limousine Taxi", "bicycle car": "bicycle bike motorcycle scooter Fahrrad Motorrad Roller",
-    "boat": "canoe ferry yacht submarine vessel Kanu Fähre Yacht Dampfer",
-    "airplane bird": "airplane plane helicopter jet Flugzeug Hubschrauber", "rocket balloon": "rocket spaceship ufo Rakete Raumschiff",
-    "kite balloon": "kite parachute Fallschirm", "ball": "football basketball marble globe Fussball Murmel Kugel",
-    "palm tree": "palm Palme", "flower tree": "flower flowers bush rose Blume Blumen Busch Rose",
-    "house": "hut building church school barn tent Hütte Gebäude Kirche Schule Scheune Zelt", "castle house": "castle palace Schloss Burg",
-    "tower": "skyscraper lighthouse statue Hochhaus Leuchtturm Statue", "glass": "cup bottle wine beer Tasse Flasche Wein Bier",
-    "street": "town village market bridge square Stadt Dorf Markt Brücke Platz",
-    "room street": "room kitchen office stage Zimmer Küche Büro Bühne",
-    "beach": "lake river island pool water waves harbour See Fluss Insel Wasser Wellen Hafen",
-    "meadow": "park garden farm field hill Park Garten Feld Hügel", "forest": "jungle rainforest Dschungel",
-    "snowfield": "mountain mountains ice glacier arctic Berg Berge Eis Gletscher",
-    "space desert": "space moon mars planet Weltall Mond Planet", "dawn sunset": "dawn sunrise Sonnenaufgang Morgengrauen",
-    "rain": "storm thunderstorm drizzle Sturm Gewitter", "fog rain": "fog mist Nebel", "wind clear": "wind windy Wind",
-    "runs": "gallop gallops galloping galoppiert", "walks": "crawl crawls crawling dance dances dancing kriecht tanzt",
-    "rolls": "spin spins spinning swim swims swimming dreht schwimmt", "stands": "sleep sleeps sleeping eat eats eating schläft isst"}
-
-
-def nearest(word: str, lang: str = "en") -> str:
-    "The nearest known concept for an unknown noun or verb, in the prompt's language; '' if the table has none."
-    for concepts, row in NEAREST.items():
-        if fold(word) in fold(row).split():
-            for concept in concepts.split():
-                if concept in NOUNS[lang]: return split(NOUNS[lang][concept])[0].rpartition(" ")[0 if lang == "de" else 2]
-                if concept in PLACES[lang]: return re.sub(" [mfn]$", "", split(PLACES[lang][concept], ";")[0].partition(":")[0])
-                if concept in {**TIMES[lang], **WEATHERS[lang], **VERBS[lang]}: return concept
-    return ""
-
-
-def fold(text: str) -> str:
-    "Lower case without umlauts, so that 'Grün' and 'gruen' are one word."
-    return text.lower().translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}))

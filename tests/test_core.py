@@ -1,4 +1,5 @@
 """Recipes, seeds, and clips that show themselves."""
+
 import base64
 import html
 import re
@@ -14,11 +15,20 @@ from sora_kit.core import Audio, Clip, Component, Recipe, generator, machine_fac
 from sora_kit.files import InputError
 
 words = st.text(max_size=40)
-params = st.dictionaries(words, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words, max_size=4)
+params = st.dictionaries(
+    words, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words, max_size=4
+)
 names = st.text(min_size=1, max_size=40)
 components = st.builds(Component, names, names, names, params)
-recipes = st.builds(Recipe, prompt=st.text(max_size=200), seed=st.integers(0, 2**63 - 1), steps=st.integers(0, 1000), components=st.lists(components, max_size=3).map(tuple),
-                    parents=st.lists(words, max_size=3).map(tuple), versions=st.dictionaries(words, words, max_size=3))
+recipes = st.builds(
+    Recipe,
+    prompt=st.text(max_size=200),
+    seed=st.integers(0, 2**63 - 1),
+    steps=st.integers(0, 1000),
+    components=st.lists(components, max_size=3).map(tuple),
+    parents=st.lists(words, max_size=3).map(tuple),
+    versions=st.dictionaries(words, words, max_size=3),
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -31,8 +41,17 @@ def test_recipes_round_trip(recipe):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | words, lambda s: st.lists(s, max_size=3) | st.dictionaries(
-    st.sampled_from(["prompt", "seed", "fps", "components", "parents", "versions", "kind", "id", "params", "x"]), s, max_size=5)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | words,
+        lambda s: (
+            st.lists(s, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["prompt", "seed", "fps", "components", "parents", "versions", "kind", "id", "params", "x"]), s, max_size=5
+            )
+        ),
+    )
+)
 def test_any_value_is_a_recipe_or_an_input_error(value):
     try:
         Recipe.from_dict(value)
@@ -40,9 +59,28 @@ def test_any_value_is_a_recipe_or_an_input_error(value):
         assert "\n" not in str(problem)
 
 
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 2**63}, {"seed": True}, {"seed": 1.0}, {"steps": "20"}, {"prompt": None}, {"prompt": "x" * 2001}, {"fps": "0"}, {"fps": "1/0"},
-                                   {"fps": "nan"}, {"fps": "241"}, {"weights": "x" * 201}, {"components": ({"id": "a"},)}, {"parents": (1,)}, {"versions": {"a": 1}},
-                                   {"versions": {str(i): "" for i in range(201)}}, {"threads": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": -1},
+        {"seed": 2**63},
+        {"seed": True},
+        {"seed": 1.0},
+        {"steps": "20"},
+        {"prompt": None},
+        {"prompt": "x" * 2001},
+        {"fps": "0"},
+        {"fps": "1/0"},
+        {"fps": "nan"},
+        {"fps": "241"},
+        {"weights": "x" * 201},
+        {"components": ({"id": "a"},)},
+        {"parents": (1,)},
+        {"versions": {"a": 1}},
+        {"versions": {str(i): "" for i in range(201)}},
+        {"threads": -1},
+    ],
+)
 def test_wrong_values_are_refused_by_the_constructor(wrong):
     with pytest.raises(InputError, match="got"):
         Recipe(**wrong)
@@ -79,7 +117,11 @@ def test_audio_checks():
     for rate in (0, -1, 10**6, 16000.0, "16000"):
         with pytest.raises(InputError):
             Audio(torch.zeros(10), rate)
-    assert Audio(torch.zeros(10)).fitted(4).samples.shape == (1, 4) and Audio(torch.ones(10)).fitted(12).samples[0, -3:].tolist() == [1, 0, 0]
+    assert Audio(torch.zeros(10)).fitted(4).samples.shape == (1, 4) and Audio(torch.ones(10)).fitted(12).samples[0, -3:].tolist() == [
+        1,
+        0,
+        0,
+    ]
 
 
 def test_clip_checks():
@@ -87,7 +129,15 @@ def test_clip_checks():
     for bad in (good.float(), good[0], good[..., :2], good[:0], good.movedim(3, 1)):
         with pytest.raises(InputError):
             Clip(bad)
-    for captions in (((0, 1),), ((1, 0, "x"),), ((-1, 1, "x"),), ((0, 1, 2),), ((0, float("nan"), "x"),), (("0", 1, "x"),), ((0, 1, "x" * 501),)):
+    for captions in (
+        ((0, 1),),
+        ((1, 0, "x"),),
+        ((-1, 1, "x"),),
+        ((0, 1, 2),),
+        ((0, float("nan"), "x"),),
+        (("0", 1, "x"),),
+        ((0, 1, "x" * 501),),
+    ):
         with pytest.raises(InputError):
             Clip(good, captions=captions)
     for fps in (0, -8, 1000, "x", None, float("nan")):
@@ -97,16 +147,22 @@ def test_clip_checks():
 
 class Tags(HTMLParser):
     "The tags of a page and their attributes."
+
     def __init__(self, text):
         super().__init__()
         self.found, self.text = [], ""
         self.feed(text)
 
-    def handle_starttag(self, tag, attrs): self.found.append((tag, dict(attrs)))
-    def handle_data(self, data): self.text += data
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
 
 
-@pytest.mark.parametrize("prompt", ["a red ball", "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='x", "&lt;", "</video>", "-->"])
+@pytest.mark.parametrize(
+    "prompt", ["a red ball", "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='x", "&lt;", "</video>", "-->"]
+)
 def test_the_player_is_accessible_and_prompts_are_text(prompt):
     clip = Clip(torch.zeros(2, 16, 16, 3, dtype=torch.uint8), captions=((0, 0.2, prompt),), recipe=Recipe(prompt))
     page = Tags(clip._repr_html_())
