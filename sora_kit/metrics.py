@@ -7,7 +7,7 @@ __all__ = ['ALWAYS', 'TOLERANCE', 'EDGE', 'wilson', 'Prompt', 'said_in', 'held_o
            'impact_times', 'pairs_within', 'inside', 'onset_f1', 'shuffled_f1', 'ceiling_clips', 'Row', 'rate_row',
            'table', 'onset_row', 'sounding', 'evaluate', 'signature', 'nearest', 'memory']
 
-# %% ../nbs/29b_metrics.ipynb #ea0b24c3
+# %% ../nbs/29b_metrics.ipynb #b14a3473
 import math
 import random
 from collections import Counter
@@ -25,7 +25,7 @@ from .render import render
 from .scenes import ACTORS, GRAVITY, SECONDS, Scene, held_out, is_flagship, sample_scene
 from .sounds import synthesise
 
-# %% ../nbs/29b_metrics.ipynb #4d348bf9
+# %% ../nbs/29b_metrics.ipynb #65c132f3
 def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     "Interval of a rate when `right` of `n` were counted (Wilson 1927); z = 1.96 for 95 %."
     if n == 0: return 0., 1.
@@ -33,7 +33,7 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     middle, half = p + extra / 2, z * math.sqrt(p * (1 - p) / n + extra / n / 4)
     return max(0., (middle - half) / (1 + extra)), min(1., (middle + half) / (1 + extra))
 
-# %% ../nbs/29b_metrics.ipynb #cfdf956c
+# %% ../nbs/29b_metrics.ipynb #1c02adf2
 ALWAYS = ("actor", "place", "time", "motion")         # what every test prompt says
 
 
@@ -70,7 +70,7 @@ def held_out_prompts(n: int = 512, seed: int = 0, german: float = 0.) -> list[Pr
                 break
     return found
 
-# %% ../nbs/29b_metrics.ipynb #6427ffbe
+# %% ../nbs/29b_metrics.ipynb #9e6e9fdd
 @dataclass
 class Seen:
     "What the detector saw and what was heard in N clips."
@@ -103,7 +103,7 @@ def look(detector: Detector, clips: Iterable[Clip], codec: Codec | None = None) 
     right, track, impacts, heard, marks = zip(*rows)
     return Seen(torch.stack(right), torch.stack(track), list(impacts), list(heard), torch.stack(marks))
 
-# %% ../nbs/29b_metrics.ipynb #aac042be
+# %% ../nbs/29b_metrics.ipynb #a30d6630
 def meeting(y: list[float], k: int, fps: float, gravity: float) -> float:
     "When [s after frame k, at most one frame] the fall through frames k−1 and k meets the rise, or rest, through k+1 and k+2."
     step = 1 / fps
@@ -130,9 +130,9 @@ def impact_times(y: list[float], fps: float = 8., fastest: float = .45, gravity:
         if all(abs(t - other) > .25 for other in kept): kept.append(t)
     return sorted(kept)
 
-# %% ../nbs/29b_metrics.ipynb #9663e704
+# %% ../nbs/29b_metrics.ipynb #f0628c24
 TOLERANCE = .1              # seconds between what is seen and what is heard
-EDGE = .125                 # nothing can be said about impacts in the first and last frame
+EDGE = .14                  # seconds: nothing can be said about impacts in the first and last frame
 
 
 def pairs_within(a: list[float], b: list[float], tolerance: float) -> int:
@@ -161,7 +161,7 @@ def shuffled_f1(impacts: list[list[float]], heard: list[list[float]], tolerance:
     n = len(impacts)
     return sum(onset_f1(impacts, heard[k:] + heard[:k], tolerance) for k in range(1, n)) / max(1, n - 1)
 
-# %% ../nbs/29b_metrics.ipynb #6473cb54
+# %% ../nbs/29b_metrics.ipynb #663009ae
 def ceiling_clips(
     codec: Codec,
     scenes: list[Scene],
@@ -180,7 +180,7 @@ def ceiling_clips(
         if sound: waves = sound(waveform_to_mel(waves), waves.shape[-1])
         for frames, wave in zip(torch.stack(video, 1), waves): yield Clip(frames, audio=Audio(wave))
 
-# %% ../nbs/29b_metrics.ipynb #74eea3e0
+# %% ../nbs/29b_metrics.ipynb #458f1919
 @dataclass(frozen=True)
 class Row:
     "One line of the table: a rate or score, how sure, and what to hold it against (None: does not apply)."
@@ -208,10 +208,11 @@ def table(rows: list[Row]) -> str:
     show = lambda x: "    –" if x is None else f"{100 * x:5.1f}"
     lines = [f"{'':16s}{'n':>5s}  right   95 % interval   chance  floor  ceiling"]
     for r in rows:
-        lines.append(f"{r.name:16s}{r.n:5d}  {show(r.value)}   {show(r.low)} – {show(r.high)}   {show(r.chance)}  {show(r.floor)}    {show(r.ceiling)}")
+        value, low, high, chance, floor, ceiling = map(show, (r.value, r.low, r.high, r.chance, r.floor, r.ceiling))
+        lines.append(f"{r.name:16s}{r.n:5d}  {value}   {low} – {high}   {chance}  {floor}    {ceiling}")
     return "\n".join(lines)
 
-# %% ../nbs/29b_metrics.ipynb #f04b09ed
+# %% ../nbs/29b_metrics.ipynb #f8aaef15
 def onset_row(name: str, impacts: list[list[float]], heard: list[list[float]], ceiling: float | None = None, draws: int = 2000) -> Row:
     "The F1 score of impacts against onsets with its bootstrap interval and shuffled floor."
     counts = [[pairs_within(a, b, TOLERANCE), len(a) + len(b)] for a, b in zip(impacts, heard)] or [[0, 0]]
@@ -247,7 +248,7 @@ def evaluate(prompts: list[Prompt], seen: Seen, best: Seen | None = None) -> lis
     ceiling = onset_f1(*sounding(prompts, best)) if best else None
     return rows + [onset_row("onsets F1", *sounding(prompts, seen), ceiling)]
 
-# %% ../nbs/29b_metrics.ipynb #0deebe55
+# %% ../nbs/29b_metrics.ipynb #ac7ac121
 def signature(z: torch.Tensor, every: int = 4) -> torch.Tensor:
     "Normalised latents [B,C,F,h,w] → [B, C·h·w], the mean of every `every`-th frame."
     return z[:, :, ::every].float().mean(2).flatten(1)
