@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['generate', 'sample_clips', 'Cancelled', 'Run', 'Session', 'Step']
 
-# %% ../nbs/30c_pipeline.ipynb #e4f40776
+# %% ../nbs/30c_pipeline.ipynb #116a4561
 from collections.abc import Iterator
 
 from .core import Clip, generator
@@ -15,7 +15,7 @@ from .session import Session
 
 _all_ = ["Cancelled", "Run", "Session", "Step"]     # what makes a film is found in one place
 
-# %% ../nbs/30c_pipeline.ipynb #3d80843f
+# %% ../nbs/30c_pipeline.ipynb #eef50050
 def generate(prompt: str,
              seed: int = 0,
              session: Session | None = None,    # to load the weights once for many films
@@ -24,7 +24,7 @@ def generate(prompt: str,
     "A film with sound from a sentence; see `Run` for the settings."
     return Run(session or Session(), prompt, seed, **settings).result()
 
-# %% ../nbs/30c_pipeline.ipynb #0f2e3eff
+# %% ../nbs/30c_pipeline.ipynb #e39d2b57
 def sample_clips(session: Session,
                  prompts: list[str],
                  seeds: list[int],                # one for each prompt
@@ -35,10 +35,11 @@ def sample_clips(session: Session,
     "Clips of the model's own length for many prompts, `batch` at a time; each is what it would be alone, up to rounding."
     backbone, plan = session.backbone, Plan(session.backbone.layout.frames, session.backbone.layout)
     for start in range(0, len(prompts), batch):
-        runs = [Run(session, p, s, steps, sampler, guidance) for p, s in zip(prompts[start:start + batch], seeds[start:start + batch], strict=True)]
+        pairs = zip(prompts[start:start + batch], seeds[start:start + batch], strict=True)
+        runs = [Run(session, prompt, seed, steps, sampler, guidance) for prompt, seed in pairs]
         words = backbone.words([run.script.prompt for run in runs])
         x = noise(plan.layout, [run.seed for run in runs]).to(backbone.device)
-        each = [generator(run.seed, "sampler/0") for run in runs]
-        for _, x, _ in sample(runs[0].sampler, x, denoiser(backbone, words, runs[0].guidance), steps, generator=each, info=runs[0].info): pass
+        one, each = runs[0], [generator(run.seed, "sampler/0") for run in runs]
+        for _, x, _ in sample(one.sampler, x, denoiser(backbone, words, one.guidance), steps, generator=each, info=one.info): pass
         for run, latents in zip(runs, x.split(1)):
             yield finish(backbone, plan, [latents], run.recipe)

@@ -62,7 +62,7 @@ def test_no_star_imports(path):
 def test_a_notebook_opens_with_title_and_promise_and_keeps_its_outputs(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     first = "".join(notebook["cells"][0]["source"])
-    assert re.match(r"# .+\n\n> .+", first), "the first cell must be '# Title', an empty line and '> promise'"
+    assert re.match(r"# .+\n+> .+", first), "the first cell must be '# Title', then '> promise'"
     assert any(c.get("outputs") for c in notebook["cells"]), "run it with nbdev-test --save"
     errors = [o for c in notebook["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
     assert not errors and path.stat().st_size < 1_500_000

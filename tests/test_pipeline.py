@@ -315,7 +315,7 @@ def test_a_tokenizer_that_is_gone_or_another(folder, tmp_path):
 
 def test_tensors_that_do_not_fit(tmp_path, monkeypatch):
     import tiny_model
-    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, width=64))
+    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, width=40))
     assert "shape" in refused(write_tiny(tmp_path / "a", dit={**DIT.__dict__}))
     monkeypatch.setattr(tiny_model, "DIT", DIT)
     monkeypatch.setattr(tiny_model, "CODEC", replace(CODEC, decoder=(8, 8, 8, 16)))
@@ -356,4 +356,5 @@ print(sorted(n.partition(".")[2] for n in world))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=Path(sora_kit.__file__).parent.parent)
     assert done.returncode == 0, done.stderr[-1500:]
-    assert set(eval(done.stdout)) <= {"files", "media", "core", "hooks", "vocabulary", "script", "codec", "audio", "text", "flow", "dit", "samplers", "guidance", "session", "run", "pipeline"}
+    assert set(eval(done.stdout)) <= {"files", "media", "core", "hooks", "vocabulary", "synonyms", "script", "codec", "audio", "text", "flow",
+                                 "dit", "samplers", "guidance", "session", "run", "pipeline"}
