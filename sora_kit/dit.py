@@ -6,14 +6,14 @@
 __all__ = ['DiTConfig', 'groups_of', 'rotary', 'rotate', 'attend', 'Attention', 'SwiGLU', 'Block', 'LocalMix', 'Patchify',
            'time_embedding', 'init_weights', 'DiT']
 
-# %% ../nbs/24_dit.ipynb #3895e462
+# %% ../nbs/24_dit.ipynb #10bc4b35
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# %% ../nbs/24_dit.ipynb #6d40fd87
+# %% ../nbs/24_dit.ipynb #ce4dac65
 @dataclass(frozen=True)
 class DiTConfig:
     "Sizes of the transformer and of the latents it reads."
@@ -47,7 +47,7 @@ def groups_of(
         raise ValueError(f"{frames} frames cannot be grouped: use 1 + a multiple of {fold}, such as {1 + fold * max(1, round((frames - 1) / fold))}")
     return 1 + (frames - 1) // fold
 
-# %% ../nbs/24_dit.ipynb #6b5733ae
+# %% ../nbs/24_dit.ipynb #b5e76667
 def rotary(positions: torch.Tensor, head_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     "Cosines and sines [N, head_dim/2] for positions [N,3] (time in seconds, row, column)."
     pairs = head_dim // 2
@@ -65,7 +65,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
-# %% ../nbs/24_dit.ipynb #a1ff3bb4
+# %% ../nbs/24_dit.ipynb #068acf51
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     "softmax(q·kᵀ/√d)·v for [B,heads,N,dim]; a fused kernel on GPUs, three plain steps on CPUs, where they are faster at these lengths."
     if q.is_cuda: return F.scaled_dot_product_attention(q, k, v)
@@ -84,7 +84,7 @@ class Attention(nn.Module):
     def forward(self, x, cos, sin):
         B, N, _ = x.shape
         q, k, v = self.qkv(x).view(B, N, 3, self.heads, self.dim).permute(2, 0, 3, 1, 4)   # 3 × [B,heads,N,dim]
-        q, k = rotate(self.q_norm(q), cos, sin).to(v.dtype), rotate(self.k_norm(k), cos, sin).to(v.dtype)
+        q, k = (rotate(F.rms_norm(x, (self.dim,), norm.weight.to(x.dtype), 1e-6), cos, sin).to(v.dtype) for x, norm in ((q, self.q_norm), (k, self.k_norm)))
         y = attend(q, k, v)                                                                # [B,heads,N,dim]
         return self.out(y.transpose(1, 2).reshape(B, N, -1))                               # [B,N,D]
 
@@ -99,7 +99,7 @@ class SwiGLU(nn.Module):
         gate, up = self.gate_up(x).chunk(2, -1)                                            # [B,N,hidden] each
         return self.down(F.silu(gate) * up)                                                # [B,N,D]
 
-# %% ../nbs/24_dit.ipynb #222ce44f
+# %% ../nbs/24_dit.ipynb #b5487349
 class Block(nn.Module):
     "One transformer block; the last `n_audio` tokens have a feed-forward of their own (JavisDiT++)."
     def __init__(self, cfg: DiTConfig):
@@ -117,7 +117,7 @@ class Block(nn.Module):
         h = torch.cat([self.feed(h[:, :n]), self.audio_feed(h[:, n:])], 1) if n_audio else self.feed(h)
         return x + gate2 * h                                                               # [B,N,D]
 
-# %% ../nbs/24_dit.ipynb #d8d265ed
+# %% ../nbs/24_dit.ipynb #812ff822
 class LocalMix(nn.Module):
     "Residual 3 × 3 convolutions at the latent grid's full resolution, scaled by the noise level."
     def __init__(self, width, condition):
@@ -164,7 +164,7 @@ class Patchify(nn.Module):
         rest = self.fold_out(x[:, 1:]).unflatten(-1, (cfg.channels, cfg.fold)).permute(0, 4, 1, 5, 2, 3)
         return torch.cat([first, rest.flatten(2, 3)], 2)                                   # [B,C,F,h,w]
 
-# %% ../nbs/24_dit.ipynb #fcb90b79
+# %% ../nbs/24_dit.ipynb #8dbe62a9
 def time_embedding(t: torch.Tensor, dim: int = 128) -> torch.Tensor:
     "Sinusoids [..., dim] of noise levels t in 0..1."
     speeds = 1000 * torch.exp(-torch.arange(dim // 2, device=t.device) / (dim // 2) * 9.2)
@@ -179,7 +179,7 @@ def init_weights(layer: nn.Module) -> None:
         nn.init.normal_(layer.weight, std=layer.weight.shape[1] ** -.5)
         if layer.bias is not None: nn.init.zeros_(layer.bias)
 
-# %% ../nbs/24_dit.ipynb #235fcbc2
+# %% ../nbs/24_dit.ipynb #651b8cef
 class DiT(nn.Module):
     "Predicts the clean latents of picture and sound from noisy ones and a sentence."
     def __init__(self, cfg: DiTConfig):
