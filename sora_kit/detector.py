@@ -7,7 +7,7 @@ __all__ = ['QUESTIONS', 'SIDED', 'WEIGHTS', 'answers', 'present', 'foot_track', 
            'Detector', 'round_trip', 'Examples', 'examples', 'make_examples', 'disturbed', 'lesson', 'detector_loss',
            'fit_detector', 'accuracies', 'train_detector', 'save_detector', 'load_detector', 'shipped_codec']
 
-# %% ../nbs/29a_detector.ipynb #44c7c8dd
+# %% ../nbs/29a_detector.ipynb #df0afca0
 import json
 import math
 import random
@@ -24,7 +24,7 @@ from .files import broken, load_index, load_sharded, load_tensors, need, save_te
 from .render import render
 from .scenes import ACTORS, COLOURS, MOTIONS, PLACES, TIMES, WEATHERS, Scene, cast, sample_scene, simulate
 
-# %% ../nbs/29a_detector.ipynb #26d02615
+# %% ../nbs/29a_detector.ipynb #81b3999a
 QUESTIONS = {"actor": ACTORS, "place": PLACES, "time": TIMES, "weather": WEATHERS, "motion": MOTIONS, "direction": ("left", "right"),
              "colour": COLOURS, "count": ("one", "two")}
 SIDED = ("child", "dog", "cat", "bird", "robot", "car", "boat")     # one sees which way they face even when they stand
@@ -46,14 +46,14 @@ def present(scene: Scene) -> torch.Tensor:
     kinds = {a.kind for a in cast(scene)}
     return torch.tensor([float(k in kinds) for k in ACTORS])
 
-# %% ../nbs/29a_detector.ipynb #59970d28
+# %% ../nbs/29a_detector.ipynb #91663222
 def foot_track(scene: Scene, frames: int = 17) -> torch.Tensor:
     "Where the first actor's foot point is on the screen: [frames, 2], x and y in −1..1."
     m = simulate(scene, frames)
     cx, cy, zoom = m.camera
     return torch.stack([(m.x[0] - cx) * zoom, (m.y[0] - cy) * zoom], -1)
 
-# %% ../nbs/29a_detector.ipynb #eccb1d2c
+# %% ../nbs/29a_detector.ipynb #2dff78fe
 def pictures(frames: torch.Tensor, size: int = 64) -> torch.Tensor:
     "Detector input [B,T,3,size,size] in −1..1 of frames uint8 [B,T,H,W,3]; larger frames are averaged down."
     need(frames.dtype == torch.uint8 and frames.ndim == 5 and frames.shape[-1] == 3 and min(frames.shape[2:4]) >= size, "frames",
@@ -89,7 +89,7 @@ class Block(nn.Module):
         h = F.relu(self.norm_a(self.a(shifted(x, T))))                            # [B·T,C,h,w]
         return F.relu(x + self.norm_b(self.b(h)))
 
-# %% ../nbs/29a_detector.ipynb #9fc7dc82
+# %% ../nbs/29a_detector.ipynb #61039855
 class Detector(nn.Module):
     "Pictures [B,T,3,64,64] in −1..1 → logits of every question [B,answers], `cast` [B,13], and `track` [B,T,2]."
     def __init__(self, cfg: DetectorConfig = DetectorConfig()):
@@ -124,7 +124,7 @@ class Detector(nn.Module):
         pooled = torch.cat([cells.mean((1, 3)), top.mean(1), top.amax(1)], -1)    # [B,3·deep]
         return {q: head(pooled) for q, head in self.heads.items()} | {"track": self.locate(h, T)}
 
-# %% ../nbs/29a_detector.ipynb #a07104c1
+# %% ../nbs/29a_detector.ipynb #f8dd90a3
 def round_trip(codec: Codec, frames: torch.Tensor, noise: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     "Frames uint8 [B,T,64,64,3] → latents + noise of standard deviation `noise` [B] → uint8 [B,T,64,64,3]."
     with torch.no_grad():
@@ -134,7 +134,7 @@ def round_trip(codec: Codec, frames: torch.Tensor, noise: torch.Tensor, g: torch
         out = [F.avg_pool2d(picture.float(), 2) for picture in codec.decode_frames(z)]
     return (torch.stack(out, 1) * 255 + .5).to(torch.uint8).permute(0, 1, 3, 4, 2)
 
-# %% ../nbs/29a_detector.ipynb #9c2b8d59
+# %% ../nbs/29a_detector.ipynb #5b4ab14c
 @dataclass
 class Examples:
     "Round-trips and what they show."
@@ -171,7 +171,7 @@ def disturbed(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     mix = ((torch.rand(B, generator=g) - .67).clamp(min=0) * 3).view(B, 1, 1, 1, 1)
     return (x + mix * (soft - x)) * gain.view(B, 1, 1, 1, 1) + lift.view(B, 1, 1, 1, 1)
 
-# %% ../nbs/29a_detector.ipynb #2245bf9f
+# %% ../nbs/29a_detector.ipynb #51145521
 def lesson(e: Examples, rows: torch.Tensor, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     "A disturbed, half mirrored batch: pictures [B,T,3,64,64], answers, cast, track."
     x, right, track = pictures(e.frames[rows]), e.answers[rows].clone(), e.track[rows].clone()
@@ -184,10 +184,12 @@ def lesson(e: Examples, rows: torch.Tensor, g: torch.Generator) -> tuple[torch.T
 
 def detector_loss(out: dict, right: torch.Tensor, cast_shown: torch.Tensor, track: torch.Tensor) -> torch.Tensor:
     "Cross-entropy of every question that has an answer, of each kind's presence, and the distance to the track."
-    loss = sum(F.cross_entropy(out[q].float(), right[:, i], ignore_index=-1, label_smoothing=.02) for i, q in enumerate(QUESTIONS))
+    loss = 4 * F.binary_cross_entropy_with_logits(out["cast"].float(), cast_shown)
+    for i, q in enumerate(QUESTIONS):                                                  # a batch may hold no answer at all to a question
+        asked = (right[:, i] >= 0).sum().clamp(min=1)
+        loss = loss + F.cross_entropy(out[q].float(), right[:, i], ignore_index=-1, label_smoothing=.02, reduction="sum") / asked
     led = right[:, 0] >= 0
-    loss = loss + 4 * F.binary_cross_entropy_with_logits(out["cast"].float(), cast_shown)
-    return loss + 15 * F.smooth_l1_loss(out["track"][led], track[led], beta=.05)
+    return loss + 15 * F.smooth_l1_loss(out["track"][led], track[led], beta=.05, reduction="sum") / (led.sum() * track[0].numel()).clamp(min=1)
 
 
 def fit_detector(e: Examples, steps: int = 2000, batch: int = 32, lr: float = 3e-3, seed: int = 0, log=None) -> Detector:
@@ -210,7 +212,7 @@ def fit_detector(e: Examples, steps: int = 2000, batch: int = 32, lr: float = 3e
         if log and step % 100 == 0: log(step, sum(losses[-100:]) / 100)
     return net.eval()
 
-# %% ../nbs/29a_detector.ipynb #b3ecdf22
+# %% ../nbs/29a_detector.ipynb #e66498a1
 def accuracies(net: Detector, e: Examples) -> dict[str, tuple[int, int]]:
     "For each question how many of how many examples it gets right, questions without an answer left out."
     with torch.no_grad(): outs = [net(pictures(frames)) for frames in e.frames.split(16)]
@@ -237,7 +239,7 @@ def train_detector(codec: Codec, folder: Path, out: Path, shards: int = 24, step
     save_detector(net, out)
     return accuracies(load_detector(out), test)
 
-# %% ../nbs/29a_detector.ipynb #79d2d451
+# %% ../nbs/29a_detector.ipynb #2a878e68
 WEIGHTS = Path(__file__).parent / "weights" if "__file__" in globals() else Path("../sora_kit/weights").resolve()
 
 
