@@ -7,7 +7,7 @@ __all__ = ['ALWAYS', 'TOLERANCE', 'EDGE', 'wilson', 'Prompt', 'said_in', 'held_o
            'impact_times', 'pairs_within', 'inside', 'onset_f1', 'shuffled_f1', 'ceiling_clips', 'Row', 'rate_row',
            'table', 'onset_row', 'sounding', 'evaluate', 'signature', 'nearest', 'memory']
 
-# %% ../nbs/29b_metrics.ipynb #a338188c
+# %% ../nbs/29b_metrics.ipynb #b14a3473
 import math
 import random
 from collections import Counter
@@ -25,7 +25,7 @@ from .render import render
 from .scenes import ACTORS, GRAVITY, SECONDS, Scene, held_out, is_flagship, sample_scene
 from .sounds import synthesise
 
-# %% ../nbs/29b_metrics.ipynb #fab08309
+# %% ../nbs/29b_metrics.ipynb #65c132f3
 def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     "Interval of a rate when `right` of `n` were counted (Wilson 1927); z = 1.96 for 95 %."
     if n == 0: return 0., 1.
@@ -33,7 +33,7 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     middle, half = p + extra / 2, z * math.sqrt(p * (1 - p) / n + extra / n / 4)
     return max(0., (middle - half) / (1 + extra)), min(1., (middle + half) / (1 + extra))
 
-# %% ../nbs/29b_metrics.ipynb #42afb8d2
+# %% ../nbs/29b_metrics.ipynb #1c02adf2
 ALWAYS = ("actor", "place", "time", "motion")         # what every test prompt says
 
 
@@ -70,7 +70,7 @@ def held_out_prompts(n: int = 512, seed: int = 0, german: float = 0.) -> list[Pr
                 break
     return found
 
-# %% ../nbs/29b_metrics.ipynb #1fb80c9b
+# %% ../nbs/29b_metrics.ipynb #9e6e9fdd
 @dataclass
 class Seen:
     "What the detector saw and what was heard in N clips."
@@ -103,7 +103,7 @@ def look(detector: Detector, clips: Iterable[Clip], codec: Codec | None = None) 
     right, track, impacts, heard, marks = zip(*rows)
     return Seen(torch.stack(right), torch.stack(track), list(impacts), list(heard), torch.stack(marks))
 
-# %% ../nbs/29b_metrics.ipynb #a497c1ef
+# %% ../nbs/29b_metrics.ipynb #a30d6630
 def meeting(y: list[float], k: int, fps: float, gravity: float) -> float:
     "When [s after frame k, at most one frame] the fall through frames k−1 and k meets the rise, or rest, through k+1 and k+2."
     step = 1 / fps
@@ -117,26 +117,20 @@ def meeting(y: list[float], k: int, fps: float, gravity: float) -> float:
     return step
 
 
-def impact_times(
-    y: list[float],           # heights, one a frame
-    fps: float = 8.,
-    fastest: float = .45,     # units a second that something must have fallen with …
-    deepest: float = .12,     # … and units that it must have come down, to have hit anything
-    apart: float = .4,        # seconds; of two closer impacts the deeper fall counts
-    gravity: float = GRAVITY,
-) -> list[float]:
-    "Moments [s] at which something that fell was stopped or thrown back."
+def impact_times(y: list[float], fps: float = 8., fastest: float = .45, gravity: float = GRAVITY) -> list[float]:
+    "Moments [s] at which something that fell with at least `fastest` units a second was stopped or thrown back; heights y, one a frame."
     speed = [(b - a) * fps for a, b in zip(y, y[1:])]
-    found, kept = [], []
+    found = []
     for k in range(1, len(y) - 2):
-        change, depth = max(speed[k], speed[k + 1]) - speed[k - 1], max(y[max(0, k - 3):k]) - min(y[k], y[k + 1])
-        if speed[k - 1] < -fastest and speed[k] > speed[k - 1] and change > fastest and depth > deepest:
-            found.append((depth, k / fps + meeting(y, k, fps, gravity)))
-    for _, t in sorted(found, reverse=True):
-        if all(abs(t - other) > apart for other in kept): kept.append(t)
+        change = max(speed[k], speed[k + 1]) - speed[k - 1]
+        if speed[k - 1] < -fastest and speed[k] > speed[k - 1] and change > fastest:          # it falls, no longer faster, and then stops
+            found.append((k / fps + meeting(y, k, fps, gravity), change))
+    kept = []
+    for t, change in sorted(found, key=lambda f: -f[1]):
+        if all(abs(t - other) > .25 for other in kept): kept.append(t)
     return sorted(kept)
 
-# %% ../nbs/29b_metrics.ipynb #7b9a29de
+# %% ../nbs/29b_metrics.ipynb #f0628c24
 TOLERANCE = .1              # seconds between what is seen and what is heard
 EDGE = .14                  # seconds: nothing can be said about impacts in the first and last frame
 
@@ -167,7 +161,7 @@ def shuffled_f1(impacts: list[list[float]], heard: list[list[float]], tolerance:
     n = len(impacts)
     return sum(onset_f1(impacts, heard[k:] + heard[:k], tolerance) for k in range(1, n)) / max(1, n - 1)
 
-# %% ../nbs/29b_metrics.ipynb #b90bef5b
+# %% ../nbs/29b_metrics.ipynb #663009ae
 def ceiling_clips(
     codec: Codec,
     scenes: list[Scene],
@@ -186,7 +180,7 @@ def ceiling_clips(
         if sound: waves = sound(waveform_to_mel(waves), waves.shape[-1])
         for frames, wave in zip(torch.stack(video, 1), waves): yield Clip(frames, audio=Audio(wave))
 
-# %% ../nbs/29b_metrics.ipynb #54a53907
+# %% ../nbs/29b_metrics.ipynb #458f1919
 @dataclass(frozen=True)
 class Row:
     "One line of the table: a rate or score, how sure, and what to hold it against (None: does not apply)."
@@ -218,7 +212,7 @@ def table(rows: list[Row]) -> str:
         lines.append(f"{r.name:16s}{r.n:5d}  {value}   {low} – {high}   {chance}  {floor}    {ceiling}")
     return "\n".join(lines)
 
-# %% ../nbs/29b_metrics.ipynb #90a053dd
+# %% ../nbs/29b_metrics.ipynb #f8aaef15
 def onset_row(name: str, impacts: list[list[float]], heard: list[list[float]], ceiling: float | None = None, draws: int = 2000) -> Row:
     "The F1 score of impacts against onsets with its bootstrap interval and shuffled floor."
     counts = [[pairs_within(a, b, TOLERANCE), len(a) + len(b)] for a, b in zip(impacts, heard)] or [[0, 0]]
@@ -254,7 +248,7 @@ def evaluate(prompts: list[Prompt], seen: Seen, best: Seen | None = None) -> lis
     ceiling = onset_f1(*sounding(prompts, best)) if best else None
     return rows + [onset_row("onsets F1", *sounding(prompts, seen), ceiling)]
 
-# %% ../nbs/29b_metrics.ipynb #2d8a8f94
+# %% ../nbs/29b_metrics.ipynb #ac7ac121
 def signature(z: torch.Tensor, every: int = 4) -> torch.Tensor:
     "Normalised latents [B,C,F,h,w] → [B, C·h·w], the mean of every `every`-th frame."
     return z[:, :, ::every].float().mean(2).flatten(1)

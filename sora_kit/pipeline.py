@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['generate', 'sample_clips', 'Cancelled', 'Run', 'Session', 'Step']
 
-# %% ../nbs/30c_pipeline.ipynb #116a4561
+# %% ../nbs/30c_pipeline.ipynb #22c3725d
 from collections.abc import Iterator
 
 from .core import Clip, generator
@@ -15,7 +15,7 @@ from .session import Session
 
 _all_ = ["Cancelled", "Run", "Session", "Step"]     # what makes a film is found in one place
 
-# %% ../nbs/30c_pipeline.ipynb #eef50050
+# %% ../nbs/30c_pipeline.ipynb #ad9453b7
 def generate(prompt: str,
              seed: int = 0,
              session: Session | None = None,    # to load the weights once for many films
@@ -24,7 +24,7 @@ def generate(prompt: str,
     "A film with sound from a sentence; see `Run` for the settings."
     return Run(session or Session(), prompt, seed, **settings).result()
 
-# %% ../nbs/30c_pipeline.ipynb #e39d2b57
+# %% ../nbs/30c_pipeline.ipynb #43f1c2e5
 def sample_clips(session: Session,
                  prompts: list[str],
                  seeds: list[int],                # one for each prompt

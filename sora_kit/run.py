@@ -6,7 +6,7 @@
 __all__ = ['LONGEST', 'denoiser', 'noise', 'Plan', 'cross_fade', 'Step', 'finish', 'film_seconds', 'opening', 'able', 'unheard',
            'Cancelled', 'Run']
 
-# %% ../nbs/30b_run.ipynb #7ff4aa9a
+# %% ../nbs/30b_run.ipynb #e90cc711
 import hashlib
 import math
 import re
@@ -28,7 +28,7 @@ from .samplers import walk
 from .script import understand
 from .session import KEPT_GROUPS, Backbone, Given, Layout, Session, chosen
 
-# %% ../nbs/30b_run.ipynb #f6033221
+# %% ../nbs/30b_run.ipynb #f97c9d18
 def denoiser(backbone: Backbone,
              words: Tensor,                                # token ids [B,length]
              guidance,                                     # anything with `branches` and `combine`
@@ -58,7 +58,7 @@ def noise(layout: Layout, seeds: list[int], piece: int = 0) -> Tensor:
     audio = [torch.randn(layout.audio_tokens, layout.audio_dim, generator=generator(seed, "audio" + name)) for seed in seeds]
     return layout.pack(torch.stack(video), torch.stack(audio))
 
-# %% ../nbs/30b_run.ipynb #1437e5eb
+# %% ../nbs/30b_run.ipynb #1ad55a2b
 LONGEST = 20            # seconds
 
 
@@ -99,7 +99,7 @@ def cross_fade(old: Tensor,     # [..., T]
     both = old[..., at:] * (1 - ramp) + new[..., :overlap] * ramp
     return torch.cat([old[..., :at], both, new[..., overlap:]], -1)
 
-# %% ../nbs/30b_run.ipynb #7af06170
+# %% ../nbs/30b_run.ipynb #118ff92c
 @dataclass(frozen=True, eq=False)
 class Step:
     "One step of a run."
@@ -134,7 +134,7 @@ class Step:
         piece = f" of piece {self.piece + 1}/{self.pieces}" if self.pieces > 1 else ""
         return f"Step({self.i + 1}/{self.steps}{piece}, t {self.t:.3f} → {self.to:.3f})"
 
-# %% ../nbs/30b_run.ipynb #874d8a3f
+# %% ../nbs/30b_run.ipynb #7c3867f5
 def finish(backbone: Backbone, plan: Plan, pieces: list[Tensor], recipe: Recipe) -> Clip:
     "The clip whose latents [1,D] these are."
     video, mel = plan.join(pieces)
@@ -143,7 +143,7 @@ def finish(backbone: Backbone, plan: Plan, pieces: list[Tensor], recipe: Recipe)
     captions = ((0., float(plan.frames / plan.layout.fps), recipe.prompt[:500]),)
     return Clip(frames, plan.layout.fps, Audio(sound, plan.layout.sound.rate), captions, recipe)
 
-# %% ../nbs/30b_run.ipynb #3aebda7e
+# %% ../nbs/30b_run.ipynb #0ed49445
 def film_seconds(layout: Layout, seconds: float | None) -> float:
     "The length of the film in seconds: the model's own by default."
     if seconds is None: return float(layout.frames / layout.fps)
@@ -179,7 +179,7 @@ def unheard(prompt: str, backbone: Backbone) -> list[str]:
         lines.append("Speech and song are not supported: nobody will say or sing words.")
     return lines
 
-# %% ../nbs/30b_run.ipynb #be90dd57
+# %% ../nbs/30b_run.ipynb #739521fe
 class Cancelled(RuntimeError):
     "The run was cancelled before its film was finished."
 

@@ -6,7 +6,7 @@
 __all__ = ['KEPT_GROUPS', 'LARGEST', 'DEEPEST', 'BIGGEST_CLIP', 'SHIPPED', 'DEFAULT_MODEL', 'Layout', 'Given', 'sizes', 'filled',
            'build_dit', 'build_vocoder', 'Backbone', 'model_in', 'read_facts', 'load_backbone', 'chosen', 'Session']
 
-# %% ../nbs/30a_session.ipynb #476a0fdd
+# %% ../nbs/30a_session.ipynb #58cd630d
 import json
 import math
 from dataclasses import dataclass, fields
@@ -25,7 +25,7 @@ from .files import InputError, broken, load_index, load_sharded, need
 from .hooks import BUILTIN, Registry
 from .text import load_tokenizer
 
-# %% ../nbs/30a_session.ipynb #06440faa
+# %% ../nbs/30a_session.ipynb #3187bfd7
 @dataclass(frozen=True)
 class Layout:
     "How the latents of one clip lie in the row `x [B,D]` that a sampler sees: picture [C,F,h,w] first, then sound [L,A]."
@@ -66,7 +66,7 @@ class Layout:
         "What holds for each group [..., G], said for each frame [..., F]."
         return torch.cat([groups[..., :1], groups[..., 1:].repeat_interleave(self.fold, -1)], -1)
 
-# %% ../nbs/30a_session.ipynb #43ca0d83
+# %% ../nbs/30a_session.ipynb #6ea0231a
 KEPT_GROUPS = 2         # frame groups that a piece of a long film takes over from the piece before: 5 frames
 
 
@@ -91,7 +91,7 @@ class Given:
         "`video` [B,C,F,h,w] with the known frames in their place."
         return torch.where(self.frames[:, None, None], self.video, video)
 
-# %% ../nbs/30a_session.ipynb #3fa2cd22
+# %% ../nbs/30a_session.ipynb #85a44e4c
 LARGEST, DEEPEST = 8192, 64       # of any number in a configuration, and of its depth: they bound what damaged weights can make us build
 BIGGEST_CLIP = 20_000_000         # numbers in the latents of a clip
 
@@ -131,7 +131,7 @@ def filled(build,                      # () -> module; called without memory
     module.load_state_dict({k: v.float() for k, v in state.items()}, assign=True)
     return module.eval().requires_grad_(False)
 
-# %% ../nbs/30a_session.ipynb #f86f2ddb
+# %% ../nbs/30a_session.ipynb #a91b4089
 def build_dit(cfg: DiTConfig) -> DiT:
     "The transformer without the head that only training needs."
     dit = DiT(cfg)
@@ -145,7 +145,7 @@ def build_vocoder(state: dict[str, Tensor]) -> Vocoder:
     width, hidden = (len(state[k]) if k in state else 1 for k in ("embed.weight", "blocks.0.up.weight"))
     return Vocoder(width=width, depth=depth, hidden=hidden)
 
-# %% ../nbs/30a_session.ipynb #eaba8d6b
+# %% ../nbs/30a_session.ipynb #f893fee4
 @dataclass(eq=False)
 class Backbone:
     "The loaded networks and the facts about them."
@@ -194,7 +194,7 @@ class Backbone:
         wave = self.vocoder(mel) if self.vocoder else mel_to_waveform(mel, self.layout.sound)
         return mix([trim(wave.float(), samples)]).cpu()
 
-# %% ../nbs/30a_session.ipynb #1046b276
+# %% ../nbs/30a_session.ipynb #fdd096d0
 SHIPPED = Path(str(files("sora_kit"))) / "weights"
 DEFAULT_MODEL = "toybox-64"
 
@@ -241,7 +241,7 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     modules = {part: filled(build, parts[part], path).to(device) for part, build in builders.items()}
     return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device))
 
-# %% ../nbs/30a_session.ipynb #2f0002ca
+# %% ../nbs/30a_session.ipynb #d0d5c15a
 def chosen(registry: Registry,
            kind: str,                   # "sampler" or "guidance"
            name: str | float | int,     # an id, an id with settings ("apg:scale=5,eta=.2"), or the scale of plain guidance
@@ -262,7 +262,7 @@ def chosen(registry: Registry,
     except ValueError as problem:
         raise problem if isinstance(problem, InputError) else InputError(str(problem)) from problem
 
-# %% ../nbs/30a_session.ipynb #5a5aeb00
+# %% ../nbs/30a_session.ipynb #c9815870
 class Session:
     "What runs share: the components that are known (`registry`) and the loaded `backbone`."
 
