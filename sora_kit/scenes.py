@@ -8,7 +8,7 @@ __all__ = ['MOVES', 'ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS
            'combination', 'is_flagship', 'held_out', 'sample_actor', 'sample_scene', 'cast', 'mirrored', 'bounce',
            'hops', 'simulate']
 
-# %% ../nbs/13_scenes.ipynb #5ee9ad8c
+# %% ../nbs/13_scenes.ipynb #843a3768
 import hashlib
 import math
 import random
@@ -19,7 +19,7 @@ import torch
 
 from .actors import CAST
 
-# %% ../nbs/13_scenes.ipynb #03e028e2
+# %% ../nbs/13_scenes.ipynb #ee61a015
 MOVES = {
     "child": ("stands", "walks", "runs", "jumps"), "dog": ("stands", "walks", "runs", "jumps"),
     "cat": ("stands", "walks", "runs", "jumps"), "robot": ("stands", "walks", "runs", "jumps"),
@@ -35,7 +35,7 @@ MOTIONS = ("stands", "walks", "runs", "jumps", "flies", "floats", "bounces", "ro
 CAMERAS = ("static", "pan_left", "pan_right", "zoom_in", "zoom_out")
 MOODS = ("none", "calm", "happy", "tense")
 
-# %% ../nbs/13_scenes.ipynb #3529954e
+# %% ../nbs/13_scenes.ipynb #ea8adfda
 SIZES = {
     "child": (.85, 1.), "dog": (.66, .8), "cat": (.66, .8), "robot": (.85, 1.), "bird": (.6, .75), "car": (.62, .76), "boat": (.8, .95),
     "balloon": (.75, .9), "ball": (.42, .55), "tree": (1.2, 1.4), "house": (1.05, 1.25), "tower": (1.4, 1.6), "glass": (.8, .95),
@@ -46,7 +46,7 @@ GRAVITY = 5.                              # world units / s², the same for ever
 SECONDS = 17 / 8                          # length of a clip
 GAITS = {"walks": 1., "runs": 1.4}         # how far the legs swing
 
-# %% ../nbs/13_scenes.ipynb #34fd145b
+# %% ../nbs/13_scenes.ipynb #d9152740
 @dataclass(frozen=True)
 class Actor:
     "One figure of a scene; lengths in world units (the view is 2 × 2, centre 0, y up), speeds in units a second."
@@ -77,7 +77,7 @@ class Scene:
     seed: int = 0
     bursts: tuple = ()         # fireworks: (x, y, time [s of film], radius, colour)
 
-# %% ../nbs/13_scenes.ipynb #baf9acd0
+# %% ../nbs/13_scenes.ipynb #9e6a2a10
 class Event(NamedTuple):
     "Something that happens at a moment and can be heard; time in seconds of film."
     time: float
@@ -105,7 +105,7 @@ class Motion:
     world_time: torch.Tensor   # [T] seconds of the world
     events: list
 
-# %% ../nbs/13_scenes.ipynb #d9885af8
+# %% ../nbs/13_scenes.ipynb #f136ebc0
 def combination(actor: Actor, scene: Scene) -> str:
     "What counts as one combination: who, in which colour, doing what, where and when."
     return "|".join((actor.kind, actor.colour, actor.motion, scene.place, scene.time))
@@ -127,7 +127,7 @@ def held_out(scene: Scene) -> bool:
     digest = lambda a: int.from_bytes(hashlib.blake2b(combination(a, scene).encode(), digest_size=8).digest(), "little")
     return is_flagship(scene) or any(digest(a) % 10 == 0 for a in scene.actors)
 
-# %% ../nbs/13_scenes.ipynb #25cde740
+# %% ../nbs/13_scenes.ipynb #ee6beee5
 FEET, BACK, SEA, AIR = (-.84, -.68), (-.54, -.48), (-.30, -.20), (-.05, .25)
 
 
@@ -150,7 +150,7 @@ def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = 
     return Actor(kind, colour, motion, direction or rng.choice(("left", "right")), x=rng.uniform(-.3, .3), y=_height(kind, motion, size, rng),
                  size=size, speed=speed, phase=rng.random(), colour2=rng.choice([c for c in COLOURS if c != colour]))
 
-# %% ../nbs/13_scenes.ipynb #475c8ba8
+# %% ../nbs/13_scenes.ipynb #3be5ebf8
 def _pair(rng, first, relation):
     "A second actor: ahead of the first in a chase, else at its side."
     if relation == "chases":
@@ -171,10 +171,11 @@ def _bursts(rng, n=3):
     times = [.25 + SECONDS * k / n + rng.uniform(0., .3) for k in range(n)]
     return tuple((rng.uniform(-.7, .7), rng.uniform(.4, .72), t, rng.uniform(.32, .48), rng.choice(COLOURS[:8])) for t in times)
 
-# %% ../nbs/13_scenes.ipynb #65ee5c30
+# %% ../nbs/13_scenes.ipynb #75ed631f
 def sample_scene(
     rng: random.Random,
     kind: str = "",           # of the first actor; "" draws one
+    motion: str = "",         # of the first actor, if it is alone; "" draws one
     pairs: float = .3,        # share of scenes with two actors
     refuse: bool = True,      # redraw held-out scenes, as training must
 ) -> Scene:
@@ -184,12 +185,12 @@ def sample_scene(
         place = "beach" if who == "boat" else rng.choice(PLACES)
         time, weather = rng.choice(TIMES), rng.choices(WEATHERS, (.52, .18, .15, .15))[0]
         if place == "desert" and weather == "snow": weather = "clear"
-        first, relation, actors = sample_actor(rng, who), "", ()
-        if rng.random() < pairs:
+        first, relation, actors = sample_actor(rng, who, motion), "", ()
+        if not motion and rng.random() < pairs:
             can_chase = who in ("child", "dog", "cat", "robot")
             relation = "chases" if can_chase and rng.random() < .55 else "beside"
             actors = _pair(rng, first, relation)
-        elif who == "child" and rng.random() < .22:
+        elif who == "child" and not motion and rng.random() < .22:
             first = replace(first, motion=rng.choice(("stands", "walks")), holds=rng.choice(("glass", "glass", "balloon")))
             first = replace(first, speed=first.speed * (first.motion == "walks"))
         scene = Scene(place, time, weather, actors or (first,), relation, rng.choices(CAMERAS, (.56, .12, .12, .1, .1))[0],
@@ -213,7 +214,7 @@ def mirrored(scene: Scene) -> Scene:
     actors = tuple(replace(a, direction=turn[a.direction], x=-a.x) for a in scene.actors)
     return replace(scene, actors=actors, camera=turn.get(scene.camera, scene.camera), bursts=tuple((-x, *rest) for x, *rest in scene.bursts))
 
-# %% ../nbs/13_scenes.ipynb #f528e311
+# %% ../nbs/13_scenes.ipynb #ffac7bee
 def bounce(
     t: torch.Tensor,          # world seconds [T]
     start: float,             # when the first fall began
@@ -243,7 +244,7 @@ def hops(t: torch.Tensor, phase: float, air: float = .72, rest: float = .38) -> 
     takeoffs = [(k - phase) * cycle for k in range(first, last)]
     return y, crouch, takeoffs, [(k - phase) * cycle + air for k in range(first - 1, last)]
 
-# %% ../nbs/13_scenes.ipynb #518c47ee
+# %% ../nbs/13_scenes.ipynb #5482c7ee
 def _rows(a, motion, t, mid):
     "Tracks of one actor over world time `t` [T], and its events as (world time, kind, strength)."
     T, side = len(t), 1. if a.direction == "right" else -1.
@@ -276,7 +277,7 @@ def _rows(a, motion, t, mid):
         row |= dict(rot=.07 * torch.sin(2.2 * t + 6 * a.phase), y=row["y"] + .025 * torch.sin(2.2 * t + 6 * a.phase + 1))
     return row, events
 
-# %% ../nbs/13_scenes.ipynb #1fe988b1
+# %% ../nbs/13_scenes.ipynb #d393314b
 def _camera(kind, u):
     "Camera track [3,T] (centre x, centre y, zoom) over u in 0..1."
     ease = u * u * (3 - 2 * u) - .5
