@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['nobody_reads', 'tell', 'say', 'complain', 'main']
 
-# %% ../nbs/43b_cli.ipynb #b5e046c3
+# %% ../nbs/43b_cli.ipynb #1448acf1
 import os
 import sys
 
-# %% ../nbs/43b_cli.ipynb #d82112a5
+# %% ../nbs/43b_cli.ipynb #f47a3459
 def nobody_reads(stream):
     "Send what is still to be written to nowhere, so that Python does not complain about it at its end."
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -37,9 +37,10 @@ def complain(problem: Exception) -> int:
     if hasattr(problem, "format_message"):                # the command itself could not be read
         say(f"{problem.format_message().rstrip('.')}. Try: sora-kit --help")
         return 2
+    from sora_kit.components import PluginError
     from sora_kit.files import InputError
     text = str(problem) or type(problem).__name__
-    if not isinstance(problem, (InputError, OSError, MemoryError)):
+    if not isinstance(problem, (InputError, PluginError, OSError, MemoryError)):
         text = f"{type(problem).__name__}: {problem} (this should not happen; SORA_KIT_TRACEBACK=1 shows where)"
     say(text)
     return 2 if isinstance(problem, InputError) else 1
@@ -52,11 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from sora_kit.commands import app
         work = app(arguments, standalone_mode=False, prog_name="sora-kit")
-        if work == 130: raise KeyboardInterrupt
-        if callable(work): tell(work())
+        if work == 130: raise KeyboardInterrupt                    # typer's way of saying so
+        if callable(work): work = work()
+        if isinstance(work, str): tell(work)
         return work if isinstance(work, int) else 0
     except KeyboardInterrupt:
-        say("stopped; no file was written")
-        return 130
+        say("stopped by Ctrl-C")
+        return 1
     except Exception as problem:
         return complain(problem)

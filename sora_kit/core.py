@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOTICE', 'generator', 'Component', 'machine_facts', 'Recipe', 'tags', 'read_tags', 'Audio', 'data_uri', 'vtt', 'Clip']
 
-# %% ../nbs/00c_core.ipynb #9e87ecd7
+# %% ../nbs/00c_core.ipynb #e068db98
 import base64, hashlib, html, json, platform
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from fractions import Fraction
@@ -17,7 +17,7 @@ import torch
 from .files import InputError, need, parse_json, shown, write_atomic
 from .media import Limits, encode, frame_rate, marked, read_media
 
-# %% ../nbs/00c_core.ipynb #7ab71908
+# %% ../nbs/00c_core.ipynb #fdbb9f45
 def generator(seed: int,             # 0 … 2⁶³−1
               stream: str = "",      # what the numbers are for, such as "video" or "audio"
               ) -> torch.Generator:
@@ -27,7 +27,7 @@ def generator(seed: int,             # 0 … 2⁶³−1
     mixed = int.from_bytes(hashlib.sha256(f"{int(seed)}/{stream}".encode()).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(mixed if stream else int(seed))
 
-# %% ../nbs/00c_core.ipynb #dfc47393
+# %% ../nbs/00c_core.ipynb #5b6d41c6
 @dataclass(frozen=True)
 class Component:
     "One swappable part that was used: what it is for (`kind`), which one, and its parameters (plain JSON values)."
@@ -56,14 +56,14 @@ class Component:
              "it must have kind and id, and may have version and params")
         return cls(**values)
 
-# %% ../nbs/00c_core.ipynb #de11d4ce
+# %% ../nbs/00c_core.ipynb #dcac54c0
 def machine_facts() -> dict:
     "What about this machine can change the bits of a result; fields of `Recipe`."
     from sora_kit import __version__
     return {"threads": torch.get_num_threads(), "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
             "versions": {"sora_kit": __version__, "torch": str(torch.__version__), "python": platform.python_version()}}
 
-# %% ../nbs/00c_core.ipynb #c48de859
+# %% ../nbs/00c_core.ipynb #cfe4fd52
 @dataclass(frozen=True)
 class Recipe:
     "Everything needed to make a clip again: `Recipe(prompt=…, seed=…, …, **machine_facts())`."
@@ -100,7 +100,8 @@ class Recipe:
     def private(self) -> "Recipe":
         "The same recipe with the prompt's SHA-256 in its place; who guesses the prompt can still confirm it."
         digest = hashlib.sha256(self.prompt.encode("utf-8", "surrogatepass")).hexdigest()
-        return replace(self, prompt="", prompt_sha256=self.prompt_sha256 or digest)
+        parts = tuple(replace(part, params={}) if part.kind == "fork" else part for part in self.components)    # they tell of other prompts
+        return replace(self, prompt="", prompt_sha256=self.prompt_sha256 or digest, components=parts)
 
     def to_json(self) -> str:
         "As JSON text; `Recipe.from_json` gives an equal recipe."
@@ -122,10 +123,10 @@ class Recipe:
             values["components"] = tuple(Component.from_dict(part) for part in values["components"])
         return cls(**values)
 
-# %% ../nbs/00c_core.ipynb #ff8eea62
+# %% ../nbs/00c_core.ipynb #7a95215f
 NOTICE = "AI-generated, sora_kit"
 
-# %% ../nbs/00c_core.ipynb #c29a799b
+# %% ../nbs/00c_core.ipynb #15dbbb3e
 def tags(recipe: Recipe | None, captions: tuple = ()) -> dict[str, str]:
     "The metadata of a file: title, who made it, and as a comment the recipe and captions in JSON."
     title = recipe.prompt if recipe and recipe.prompt else "A clip made with sora_kit"
@@ -133,7 +134,7 @@ def tags(recipe: Recipe | None, captions: tuple = ()) -> dict[str, str]:
     plain = "".join(c if c.isprintable() else " " for c in title).encode("utf-8", "replace").decode()
     return {"title": plain, "artist": NOTICE, "description": NOTICE, "comment": json.dumps(about, allow_nan=False)}
 
-# %% ../nbs/00c_core.ipynb #d1f7fcda
+# %% ../nbs/00c_core.ipynb #a242fc49
 def read_tags(metadata: dict) -> tuple[Recipe | None, tuple]:
     "Recipe and captions from a file's metadata; none if the comment is not ours, `InputError` if it is ours and damaged."
     comment = metadata.get("comment", "")
@@ -144,7 +145,7 @@ def read_tags(metadata: dict) -> tuple[Recipe | None, tuple]:
     need(isinstance(captions, list) and all(isinstance(c, list) for c in captions), "captions", captions, "they must be (start, end, text)")
     return Recipe.from_dict(about["recipe"]) if about.get("recipe") else None, tuple(map(tuple, captions))
 
-# %% ../nbs/00c_core.ipynb #e4d45f56
+# %% ../nbs/00c_core.ipynb #fef30c19
 @dataclass(frozen=True, eq=False)
 class Audio:
     "A sound: float32 samples `[Ch,N]` (1 or 2 channels, −1..1) at `rate` samples a second."
@@ -189,12 +190,12 @@ class Audio:
     def _repr_html_(self):
         return f'<audio controls src="{data_uri("audio/wav", self.wav())}" title="sound, {self.seconds:.1f} seconds"></audio>'
 
-# %% ../nbs/00c_core.ipynb #ea5151df
+# %% ../nbs/00c_core.ipynb #fb556ede
 def data_uri(kind: str, data: bytes) -> str:
     "Bytes as a link that holds them, so that a notebook needs no second file."
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
-# %% ../nbs/00c_core.ipynb #ae7e8af8
+# %% ../nbs/00c_core.ipynb #8c4c300b
 def vtt(captions: tuple) -> str:
     "Captions (start, end, text) in seconds as WebVTT."
     def clock(seconds):
@@ -203,7 +204,7 @@ def vtt(captions: tuple) -> str:
     cues = [f"{clock(start)} --> {clock(end)}\n{html.escape(' '.join(text.split()), quote=False)}\n" for start, end, text in captions]
     return "\n".join(["WEBVTT\n", *cues])
 
-# %% ../nbs/00c_core.ipynb #bed6e338
+# %% ../nbs/00c_core.ipynb #5d0fabb1
 @dataclass(frozen=True, eq=False)
 class Clip:
     "A film: uint8 frames `[F,H,W,3]`, frame rate, sound, captions (start, end, text) in seconds, and the recipe that made it."

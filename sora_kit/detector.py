@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'SIDED', 'WEIGHTS', 'answers', 'present', 'foot_track', 'pictures', 'DetectorConfig', 'shifted', 'Block',
-           'Detector', 'round_trip', 'Examples', 'examples', 'make_examples', 'disturbed', 'lesson', 'detector_loss',
-           'fit_detector', 'accuracies', 'train_detector', 'save_detector', 'load_detector', 'shipped_codec']
+           'Detector', 'round_trip', 'Examples', 'examples', 'make_examples', 'disturbed', 'lesson', 'falling',
+           'detector_loss', 'often', 'fit_detector', 'accuracies', 'train_detector', 'save_detector', 'load_detector',
+           'shipped_codec', 'glances', 'recognised']
 
-# %% ../nbs/29a_detector.ipynb #df0afca0
+# %% ../nbs/29a_detector.ipynb #5497567d
 import json
 import math
 import random
@@ -24,7 +25,7 @@ from .files import broken, load_index, load_sharded, load_tensors, need, save_te
 from .render import render
 from .scenes import ACTORS, COLOURS, MOTIONS, PLACES, TIMES, WEATHERS, Scene, cast, sample_scene, simulate
 
-# %% ../nbs/29a_detector.ipynb #81b3999a
+# %% ../nbs/29a_detector.ipynb #b519491e
 QUESTIONS = {"actor": ACTORS, "place": PLACES, "time": TIMES, "weather": WEATHERS, "motion": MOTIONS, "direction": ("left", "right"),
              "colour": COLOURS, "count": ("one", "two")}
 SIDED = ("child", "dog", "cat", "bird", "robot", "car", "boat")     # one sees which way they face even when they stand
@@ -46,14 +47,14 @@ def present(scene: Scene) -> torch.Tensor:
     kinds = {a.kind for a in cast(scene)}
     return torch.tensor([float(k in kinds) for k in ACTORS])
 
-# %% ../nbs/29a_detector.ipynb #91663222
+# %% ../nbs/29a_detector.ipynb #6b0e6d12
 def foot_track(scene: Scene, frames: int = 17) -> torch.Tensor:
     "Where the first actor's foot point is on the screen: [frames, 2], x and y in −1..1."
     m = simulate(scene, frames)
     cx, cy, zoom = m.camera
     return torch.stack([(m.x[0] - cx) * zoom, (m.y[0] - cy) * zoom], -1)
 
-# %% ../nbs/29a_detector.ipynb #2dff78fe
+# %% ../nbs/29a_detector.ipynb #6493e91f
 def pictures(frames: torch.Tensor, size: int = 64) -> torch.Tensor:
     "Detector input [B,T,3,size,size] in −1..1 of frames uint8 [B,T,H,W,3]; larger frames are averaged down."
     need(frames.dtype == torch.uint8 and frames.ndim == 5 and frames.shape[-1] == 3 and min(frames.shape[2:4]) >= size, "frames",
@@ -89,7 +90,7 @@ class Block(nn.Module):
         h = F.relu(self.norm_a(self.a(shifted(x, T))))                            # [B·T,C,h,w]
         return F.relu(x + self.norm_b(self.b(h)))
 
-# %% ../nbs/29a_detector.ipynb #61039855
+# %% ../nbs/29a_detector.ipynb #1beb940a
 class Detector(nn.Module):
     "Pictures [B,T,3,64,64] in −1..1 → logits of every question [B,answers], `cast` [B,13], and `track` [B,T,2]."
     def __init__(self, cfg: DetectorConfig = DetectorConfig()):
@@ -124,7 +125,7 @@ class Detector(nn.Module):
         pooled = torch.cat([cells.mean((1, 3)), top.mean(1), top.amax(1)], -1)    # [B,3·deep]
         return {q: head(pooled) for q, head in self.heads.items()} | {"track": self.locate(h, T)}
 
-# %% ../nbs/29a_detector.ipynb #f8dd90a3
+# %% ../nbs/29a_detector.ipynb #4cf80f9f
 def round_trip(codec: Codec, frames: torch.Tensor, noise: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     "Frames uint8 [B,T,64,64,3] → latents + noise of standard deviation `noise` [B] → uint8 [B,T,64,64,3]."
     with torch.no_grad():
@@ -134,7 +135,7 @@ def round_trip(codec: Codec, frames: torch.Tensor, noise: torch.Tensor, g: torch
         out = [F.avg_pool2d(picture.float(), 2) for picture in codec.decode_frames(z)]
     return (torch.stack(out, 1) * 255 + .5).to(torch.uint8).permute(0, 1, 3, 4, 2)
 
-# %% ../nbs/29a_detector.ipynb #5b4ab14c
+# %% ../nbs/29a_detector.ipynb #b3cae358
 @dataclass
 class Examples:
     "Round-trips and what they show."
@@ -171,7 +172,7 @@ def disturbed(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     mix = ((torch.rand(B, generator=g) - .67).clamp(min=0) * 3).view(B, 1, 1, 1, 1)
     return (x + mix * (soft - x)) * gain.view(B, 1, 1, 1, 1) + lift.view(B, 1, 1, 1, 1)
 
-# %% ../nbs/29a_detector.ipynb #51145521
+# %% ../nbs/29a_detector.ipynb #58c65e36
 def lesson(e: Examples, rows: torch.Tensor, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     "A disturbed, half mirrored batch: pictures [B,T,3,64,64], answers, cast, track."
     x, right, track = pictures(e.frames[rows]), e.answers[rows].clone(), e.track[rows].clone()
@@ -182,25 +183,48 @@ def lesson(e: Examples, rows: torch.Tensor, g: torch.Generator) -> tuple[torch.T
     return disturbed(x, g), right, e.cast[rows], track
 
 
+def falling(right: torch.Tensor) -> torch.Tensor:
+    "Which examples show somebody who jumps or a ball that bounces: bool [B] of answers [B,questions]."
+    motion = right[:, list(QUESTIONS).index("motion")]
+    return (motion == MOTIONS.index("jumps")) | (motion == MOTIONS.index("bounces"))
+
+
 def detector_loss(out: dict, right: torch.Tensor, cast_shown: torch.Tensor, track: torch.Tensor) -> torch.Tensor:
-    "Cross-entropy of every question that has an answer, of each kind's presence, and the distance to the track."
+    "Cross-entropy of every question that has an answer, of each kind's presence, and the distance to the track, thrice for those who fall."
     loss = 4 * F.binary_cross_entropy_with_logits(out["cast"].float(), cast_shown)
     for i, q in enumerate(QUESTIONS):                                                  # a batch may hold no answer at all to a question
         asked = (right[:, i] >= 0).sum().clamp(min=1)
         loss = loss + F.cross_entropy(out[q].float(), right[:, i], ignore_index=-1, label_smoothing=.02, reduction="sum") / asked
-    led = right[:, 0] >= 0
-    return loss + 15 * F.smooth_l1_loss(out["track"][led], track[led], beta=.05, reduction="sum") / (led.sum() * track[0].numel()).clamp(min=1)
+    led = (right[:, 0] >= 0).float()
+    away = F.smooth_l1_loss(out["track"].float(), track, beta=.05, reduction="none").mean((1, 2))             # [B]
+    return loss + 15 * (away * led * (1 + 2 * falling(right))).sum() / led.sum().clamp(min=1)
 
 
-def fit_detector(e: Examples, steps: int = 2000, batch: int = 32, lr: float = 3e-3, seed: int = 0, log=None) -> Detector:
-    "A detector trained on examples; `log(step, loss)` is called every 100 steps."
+def often(e: Examples) -> torch.Tensor:
+    "How often each example is drawn in the second course [N]: two of five fall, three of ten are pairs."
+    fall, pair = falling(e.answers), e.answers[:, list(QUESTIONS).index("count")] == 1
+    groups = (fall & ~pair, .4), (pair, .3), (~fall & ~pair, .3)
+    return sum(share * rows / rows.sum().clamp(min=1) for rows, share in groups)
+
+
+def fit_detector(
+    e: Examples,
+    steps: int = 1500,
+    batch: int = 32,
+    lr: float = 3e-3,
+    seed: int = 0,
+    start: Detector | None = None,     # go on with this one: the second course, in which what is difficult comes more often
+    log=None,                          # log(step, loss) every 100 steps
+) -> Detector:
+    "A detector trained on examples."
     torch.manual_seed(seed)
     net, g = Detector().to(memory_format=torch.channels_last).train(), torch.Generator().manual_seed(seed)
+    if start: net.load_state_dict(start.state_dict())
     opt = torch.optim.AdamW(net.parameters(), lr, betas=(.9, .98), weight_decay=.02)
     plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda k: min(1., (k + 1) / 100) * (.01 + .99 * math.cos(math.pi / 2 * k / steps) ** 2))
-    order, losses = torch.empty(0, dtype=torch.long), []
+    order, losses, shares = torch.empty(0, dtype=torch.long), [], often(e)
     for step in range(1, steps + 1):
-        if len(order) < batch: order = torch.randperm(len(e), generator=g)
+        if len(order) < batch: order = torch.multinomial(shares, len(e), True, generator=g) if start else torch.randperm(len(e), generator=g)
         rows, order = order[:batch], order[batch:]
         x, right, shown, track = lesson(e, rows, g)
         with torch.autocast("cpu", torch.bfloat16): loss = detector_loss(net(x), right, shown, track)
@@ -212,7 +236,7 @@ def fit_detector(e: Examples, steps: int = 2000, batch: int = 32, lr: float = 3e
         if log and step % 100 == 0: log(step, sum(losses[-100:]) / 100)
     return net.eval()
 
-# %% ../nbs/29a_detector.ipynb #e66498a1
+# %% ../nbs/29a_detector.ipynb #00cf979e
 def accuracies(net: Detector, e: Examples) -> dict[str, tuple[int, int]]:
     "For each question how many of how many examples it gets right, questions without an answer left out."
     with torch.no_grad(): outs = [net(pictures(frames)) for frames in e.frames.split(16)]
@@ -224,8 +248,10 @@ def accuracies(net: Detector, e: Examples) -> dict[str, tuple[int, int]]:
     return found | {"cast": (int((shown == (e.cast > .5)).all(1).sum()), len(e))}
 
 
-def train_detector(codec: Codec, folder: Path, out: Path, shards: int = 24, steps: int = 1500, log=print) -> dict[str, tuple[int, int]]:
-    "Make shards of 256 examples in `folder` (those there are kept), fit a detector, save it; its accuracies on a shard it never saw."
+def train_detector(codec: Codec, folder: Path, out: Path, shards: int = 24,
+                   steps: int = 1500, more: int = 280,      # of the first and of the second course
+                   log=print) -> dict[str, tuple[int, int]]:
+    "Make shards of 256 examples in `folder` (those there are kept), fit a detector in two courses, save it; its accuracies on a fresh shard."
     folder.mkdir(parents=True, exist_ok=True)
     parts, start = [], time.time()
     for seed in range(shards):
@@ -235,11 +261,13 @@ def train_detector(codec: Codec, folder: Path, out: Path, shards: int = 24, step
             log(f"examples {seed + 1}/{shards}, {time.time() - start:.0f} s")
         parts.append(Examples(**load_tensors(path)))
     test, taught = parts[0], Examples(*(torch.cat([getattr(p, k) for p in parts[1:]]) for k in vars(parts[0])))
-    net = fit_detector(taught, steps, log=lambda step, loss: log(f"step {step}/{steps}, loss {loss:.3f}, {time.time() - start:.0f} s"))
+    def tell(step, loss): log(f"step {step}, loss {loss:.3f}, {time.time() - start:.0f} s")
+    net = fit_detector(taught, steps, log=tell)
+    net = fit_detector(taught, more, lr=6e-4, seed=1, start=net, log=tell)
     save_detector(net, out)
     return accuracies(load_detector(out), test)
 
-# %% ../nbs/29a_detector.ipynb #2a878e68
+# %% ../nbs/29a_detector.ipynb #4604f456
 WEIGHTS = Path(__file__).parent / "weights" if "__file__" in globals() else Path("../sora_kit/weights").resolve()
 
 
@@ -266,3 +294,21 @@ def shipped_codec(folder: Path | None = None, name: str = "toybox-64") -> Codec:
     codec = Codec(CodecConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}))
     codec.load_state_dict({k.removeprefix("codec."): v.float() for k, v in load_sharded(folder, name).items() if k.startswith("codec.")})
     return codec.to(memory_format=torch.channels_last).eval()
+
+# %% ../nbs/29a_detector.ipynb #154f2728
+def glances(net: Detector, frames: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    "Mean logits of every question and of `cast` [B,answers], and the track [B,F,2], of frames uint8 [B,F,H,W,3] (F ≥ 2): four looks."
+    x = pictures(frames)
+    need(x.shape[1] > 1, "frames", x.shape[1], "a film of at least two frames is needed")
+    track, total, turn = x.new_zeros(*x.shape[:2], 2), {}, x.new_tensor([-1., 1.])
+    for first in (0, 1):                                                          # even frames, odd frames
+        with torch.no_grad(): plain, mirror = net(x[:, first::2]), net(x[:, first::2].flip(-1))
+        mirror["direction"] = mirror["direction"].flip(1)
+        track[:, first::2] = (plain.pop("track") + mirror.pop("track") * turn) / 2
+        total = {q: total.get(q, 0) + (plain[q].float() + mirror[q].float()) / 4 for q in plain}
+    return total, track
+
+
+def recognised(logits: dict[str, torch.Tensor]) -> torch.Tensor:
+    "Whether the detector also says yes when asked directly for the actor that it names: bool [B]."
+    return logits["cast"].gather(1, logits["actor"].argmax(1, keepdim=True))[:, 0] > 0

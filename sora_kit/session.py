@@ -6,7 +6,7 @@
 __all__ = ['KEPT_GROUPS', 'LARGEST', 'DEEPEST', 'BIGGEST_CLIP', 'SHIPPED', 'DEFAULT_MODEL', 'Layout', 'Given', 'sizes', 'filled',
            'build_dit', 'build_vocoder', 'Backbone', 'model_in', 'read_facts', 'load_backbone', 'chosen', 'Session']
 
-# %% ../nbs/30a_session.ipynb #58cd630d
+# %% ../nbs/30a_session.ipynb #c79a0b43
 import json
 import math
 from dataclasses import dataclass, fields
@@ -22,10 +22,11 @@ from .codec import Codec, CodecConfig
 from .core import Component
 from .dit import DiT, DiTConfig, groups_of
 from .files import InputError, broken, load_index, load_sharded, need
-from .hooks import BUILTIN, Registry
+from .hooks import PluginError, Registry, Verdict
+from .plugins import Plugins, plugin_manager
 from .text import load_tokenizer
 
-# %% ../nbs/30a_session.ipynb #3187bfd7
+# %% ../nbs/30a_session.ipynb #1b928bb2
 @dataclass(frozen=True)
 class Layout:
     "How the latents of one clip lie in the row `x [B,D]` that a sampler sees: picture [C,F,h,w] first, then sound [L,A]."
@@ -66,7 +67,7 @@ class Layout:
         "What holds for each group [..., G], said for each frame [..., F]."
         return torch.cat([groups[..., :1], groups[..., 1:].repeat_interleave(self.fold, -1)], -1)
 
-# %% ../nbs/30a_session.ipynb #6ea0231a
+# %% ../nbs/30a_session.ipynb #a5d72959
 KEPT_GROUPS = 2         # frame groups that a piece of a long film takes over from the piece before: 5 frames
 
 
@@ -91,7 +92,7 @@ class Given:
         "`video` [B,C,F,h,w] with the known frames in their place."
         return torch.where(self.frames[:, None, None], self.video, video)
 
-# %% ../nbs/30a_session.ipynb #85a44e4c
+# %% ../nbs/30a_session.ipynb #aca0bcda
 LARGEST, DEEPEST = 8192, 64       # of any number in a configuration, and of its depth: they bound what damaged weights can make us build
 BIGGEST_CLIP = 20_000_000         # numbers in the latents of a clip
 
@@ -131,7 +132,7 @@ def filled(build,                      # () -> module; called without memory
     module.load_state_dict({k: v.float() for k, v in state.items()}, assign=True)
     return module.eval().requires_grad_(False)
 
-# %% ../nbs/30a_session.ipynb #a91b4089
+# %% ../nbs/30a_session.ipynb #bcde8ddd
 def build_dit(cfg: DiTConfig) -> DiT:
     "The transformer without the head that only training needs."
     dit = DiT(cfg)
@@ -145,7 +146,7 @@ def build_vocoder(state: dict[str, Tensor]) -> Vocoder:
     width, hidden = (len(state[k]) if k in state else 1 for k in ("embed.weight", "blocks.0.up.weight"))
     return Vocoder(width=width, depth=depth, hidden=hidden)
 
-# %% ../nbs/30a_session.ipynb #f893fee4
+# %% ../nbs/30a_session.ipynb #e681c315
 @dataclass(eq=False)
 class Backbone:
     "The loaded networks and the facts about them."
@@ -194,7 +195,7 @@ class Backbone:
         wave = self.vocoder(mel) if self.vocoder else mel_to_waveform(mel, self.layout.sound)
         return mix([trim(wave.float(), samples)]).cpu()
 
-# %% ../nbs/30a_session.ipynb #fdd096d0
+# %% ../nbs/30a_session.ipynb #fc5fd11a
 SHIPPED = Path(str(files("sora_kit"))) / "weights"
 DEFAULT_MODEL = "toybox-64"
 
@@ -241,12 +242,12 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     modules = {part: filled(build, parts[part], path).to(device) for part, build in builders.items()}
     return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device))
 
-# %% ../nbs/30a_session.ipynb #d0d5c15a
+# %% ../nbs/30a_session.ipynb #1f793a50
 def chosen(registry: Registry,
-           kind: str,                   # "sampler" or "guidance"
+           kind: str,                   # "sampler", "guidance", …
            name: str | float | int,     # an id, an id with settings ("apg:scale=5,eta=.2"), or the scale of plain guidance
            ) -> tuple[Component, object]:
-    "The component that a name means, made with its settings, and its line in the recipe; `InputError` lists what there is."
+    "The component that a name means, made with its settings, and its line in the recipe; `InputError` lists what there is, `PluginError` is its own."
     numeric = kind == "guidance" and not isinstance(name, bool)
     try:
         if numeric and not isinstance(name, str): name = f"cfg:scale={float(name)}"
@@ -257,18 +258,19 @@ def chosen(registry: Registry,
         raise InputError(f"{kind}: got {name!r}, but it must read 'name' or 'name:setting=value,…'") from problem
     try:
         spec = registry.find(word, kind)
-        settings = spec.settings(**{k.strip(): v for k, v in given.items()})
-        return Component(kind, spec.id, params=settings), spec.make(**settings)
+        given = {k.strip(): v for k, v in given.items()}
+        made = registry.make(spec.id, kind, **given)
+        return Component(kind, spec.id, registry.version(spec.id), spec.settings(**given)), made
     except ValueError as problem:
         raise problem if isinstance(problem, InputError) else InputError(str(problem)) from problem
 
-# %% ../nbs/30a_session.ipynb #c9815870
+# %% ../nbs/30a_session.ipynb #d40ef5a9
 class Session:
-    "What runs share: the components that are known (`registry`) and the loaded `backbone`."
+    "What runs share: the `plugins`, the components that they bring (`registry`), and the loaded `backbone`."
 
     def __init__(self,
                  weights: str | Path | None = None,   # folder of the weights; by default those in the package
-                 registry: Registry | None = None,    # by default the built-in components
+                 plugins: Plugins | None = None,      # by default the built-in parts and the installed plugins that are wanted
                  device: str = "cpu",                 # or "cuda"
                  threads: int | None = None,          # of PyTorch, for the whole process; by default as it is
                  model: str | None = None):           # by default the only one in the folder, or toybox-64
@@ -276,9 +278,24 @@ class Session:
         need(device in devices, "device", device, f"this machine has: {', '.join(devices)}")
         need(threads is None or threads >= 1, "threads", threads, "it must be at least 1")
         if threads: torch.set_num_threads(threads)
-        self.registry = Registry(BUILTIN) if registry is None else registry
+        need(plugins is None or isinstance(plugins, Plugins), "plugins", plugins, "it must come from sora_kit.plugins.plugin_manager()")
+        self.plugins = plugin_manager() if plugins is None else plugins
         need(weights is None or Path(weights).is_dir(), "weights", str(weights), "there is no such folder")
         self.backbone = load_backbone(Path(weights or SHIPPED), model, device)
+
+    @property
+    def registry(self) -> Registry:
+        "All components that can be chosen now; `session.registry.add(spec)` makes one more known to this session."
+        return self.plugins.registry
+
+    def judge(self,
+              item: object,                    # a prompt, for instance
+              names: tuple[str, ...] | list    # safety filters, named as in `chosen`
+              ) -> Verdict:
+        "The strictest verdict of these filters; one that cannot be made or cannot answer is a block that says so."
+        try: made = [chosen(self.registry, "safety_filter", name) for name in names]
+        except PluginError as failed: return Verdict("block", f"a safety filter could not be made, so nothing is: {failed}", failed.id)
+        return self.plugins.judge([(line.id, asked) for line, asked in made], item)
 
     def __repr__(self):
         b = self.backbone

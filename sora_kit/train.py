@@ -7,7 +7,7 @@ __all__ = ['encode_shards', 'Latents', 'as_stills', 'next_batch', 'draw_times', 
            'training_loss', 'add_noise_to', 'make_optimizers', 'train_step', 'held_out_loss', 'draft', 'contact_sheet',
            'loss_curve', 'Watch', 'fit_flow', 'keep_flow', 'train', 'export_weights', 'main']
 
-# %% ../nbs/27c_train.ipynb #7acd96c1
+# %% ../nbs/27c_train.ipynb #101d1f4a
 import json
 import random
 import shutil
@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 
 from .captions import describe
 from .codec import Codec
-from .data import make_clips, read_shard, write_shard
+from .data import read_shard
 from .dit import DiT, groups_of
 from .files import load_tensors, save_sharded, write_atomic
 from .flow import logit_normal_times
@@ -33,7 +33,7 @@ from .samplers import flow_levels
 from .scenes import mirrored
 from .text import Tokenizer, load_tokenizer
 
-# %% ../nbs/27c_train.ipynb #1206b51b
+# %% ../nbs/27c_train.ipynb #9ce192c5
 def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
     "Write `z` and `zm` (mirrored) [n,C,F,h,w] in bfloat16 (kept as int16) beside the shards that lack them."
     device = next(codec.parameters()).device
@@ -48,7 +48,7 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
                 out.append(z.bfloat16().view(torch.int16).cpu())
             np.save(path.with_name(f"{path.stem}.{name}.npy"), torch.cat(out).numpy())
 
-# %% ../nbs/27c_train.ipynb #33ba8518
+# %% ../nbs/27c_train.ipynb #1f7ec1e9
 class Latents:
     "Encoded shards of one kind in memory; gives captioned batches."
     def __init__(self, folder: Path, kind: str, tokenizer: Tokenizer, recipe: TrainRecipe, part: slice = slice(None)):
@@ -72,7 +72,7 @@ class Latents:
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
         return z, audio, ids, take("portraits").permute(0, 3, 1, 2).float() / 255, labels
 
-# %% ../nbs/27c_train.ipynb #be4705f2
+# %% ../nbs/27c_train.ipynb #fc1ee075
 def as_stills(batch, fold: int, rng: random.Random):
     "One random frame of every clip of a batch, as a batch of stills."
     z, audio, ids, portrait, labels = batch
@@ -89,7 +89,7 @@ def next_batch(sets: dict, recipe: TrainRecipe, progress: float, rng: random.Ran
     pair = sets["still"].batch(half, rng), as_stills(sets["clip"].batch(half, rng), recipe.dit.fold, rng)
     return "still", tuple(torch.cat(x) for x in zip(*pair))
 
-# %% ../nbs/27c_train.ipynb #edf05a51
+# %% ../nbs/27c_train.ipynb #294a82cd
 def draw_times(n: int, groups: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     "Noise levels of the frame groups [n,G] and of the sound [n], on the generator's device."
     uniform = lambda *shape: torch.rand(*shape, generator=g, device=g.device)
@@ -114,7 +114,7 @@ def drop_conditions(ids, portrait, g: torch.Generator):
     if uniform(1) < .5: return ids, None
     return ids, torch.where(uniform(len(ids), 1, 1, 1) < .4, 0., portrait)
 
-# %% ../nbs/27c_train.ipynb #57c69d39
+# %% ../nbs/27c_train.ipynb #65a14fcc
 def velocity_error(x0_hat, x0, t, weight):
     "Mean of weight · (x̂0 − x0)² / max(t, .1)², the error of the velocity; clean (t = 0) elements left out; shapes broadcast."
     w = weight * (t > 0)
@@ -145,7 +145,7 @@ def add_noise_to(x0, t, g):
     "The noisy point (1 − t)·x0 + t·ε."
     return (1 - t) * x0 + t * torch.randn(x0.shape, generator=g, device=x0.device)
 
-# %% ../nbs/27c_train.ipynb #cf8a2659
+# %% ../nbs/27c_train.ipynb #8db622a3
 def make_optimizers(model: DiT, recipe: TrainRecipe) -> list:
     "Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2 and min(p.shape) > 4]
@@ -168,7 +168,7 @@ def train_step(model, ema, optimizers, batch, generator, factor, recipe, step) -
     with torch.no_grad(): torch._foreach_lerp_(list(ema.values()), [v for v in model.state_dict().values()], 1 - keep)
     return parts
 
-# %% ../nbs/27c_train.ipynb #e4414dc5
+# %% ../nbs/27c_train.ipynb #f12e8fdc
 @torch.no_grad()
 def held_out_loss(model: DiT, held: Latents, device: torch.device, clips: int = 64) -> dict[str, float]:
     "Parts of the loss on clips that were never trained on, always the same under the same noise."
@@ -195,7 +195,7 @@ def draft(model: DiT, codec: Codec, texts: list[str], frames: int, audio_tokens:
         z, a = z + (s - t) / t * (z - z0), a + (s - t) / t * (a - a0)
     return torch.stack([(p * 255).round().to(torch.uint8).permute(0, 2, 3, 1) for p in codec.decode_frames(z)], 1).cpu()
 
-# %% ../nbs/27c_train.ipynb #5821ad73
+# %% ../nbs/27c_train.ipynb #9a7b5d7a
 def contact_sheet(films: torch.Tensor, every: int = 4) -> Image.Image:
     "Films uint8 [B,F,S,S,3] as rows of every n-th frame."
     rows = films[:, ::every]                                               # [B,n,S,S,3]
@@ -217,7 +217,7 @@ def loss_curve(log: Path, width: int = 640, height: int = 240) -> Image.Image:
         pen.text((width - 260, 8 + 14 * k), f"{name}: {values[0]:.3f} → {values[-1]:.3f}", colours[k])
     return picture
 
-# %% ../nbs/27c_train.ipynb #574e0204
+# %% ../nbs/27c_train.ipynb #ff75095c
 class Watch:
     "Held-out loss, samples and curve of a run; `look` is called between steps."
     def __init__(self, recipe: TrainRecipe, folder: Path, log: Log, held: Latents, codec: Codec):
@@ -235,7 +235,7 @@ class Watch:
         contact_sheet(draft(self.shadow, self.codec, self.texts, frames, tokens)).save(self.folder / "samples.png")
         loss_curve(self.folder / "log.jsonl").save(self.folder / "curve.png")
 
-# %% ../nbs/27c_train.ipynb #9983d096
+# %% ../nbs/27c_train.ipynb #c5068eeb
 def fit_flow(recipe: TrainRecipe, folder: Path, log: Log, codec: Codec, warm: Path | None = None) -> None:
     "Train the transformer for its minutes from wherever the last checkpoint stands; `warm`: weights to start from."
     torch.manual_seed(recipe.seed)
@@ -274,7 +274,7 @@ def keep_flow(folder, model, ema, optimizers, step, seconds) -> None:
     save_checkpoint(folder / "flow.safetensors", model, ema, optimizers, {"step": step})
     write_atomic(folder / "flow.json", json.dumps({"step": step, "seconds": seconds}).encode())
 
-# %% ../nbs/27c_train.ipynb #96f0d141
+# %% ../nbs/27c_train.ipynb #b40839f6
 def train(recipe: TrainRecipe, folder: Path) -> None:
     "Everything from an empty folder to weights, resuming wherever the last call stopped."
     folder = Path(folder)
@@ -285,7 +285,7 @@ def train(recipe: TrainRecipe, folder: Path) -> None:
     encode_shards(codec, folder)
     fit_flow(recipe, folder, log, codec)
 
-# %% ../nbs/27c_train.ipynb #f6d1e692
+# %% ../nbs/27c_train.ipynb #b22d830c
 def export_weights(
     recipe: TrainRecipe,
     folder: Path,                # of the run

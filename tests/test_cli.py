@@ -7,13 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+import typer
 from tiny_model import write_tiny
 
 import sora_kit
-from sora_kit import codec, files, session
+from sora_kit import codec, commands, evaluation, files, session
 from sora_kit.cli import main
 from sora_kit.core import Audio, Clip
 
@@ -110,6 +113,77 @@ def test_train(tmp_path, monkeypatch, capsys):
     assert main(["train", "toybox-63"]) == 2 and "toybox-64, toybox-128" in capsys.readouterr().err
 
 
+# Groups of commands that live elsewhere
+
+def test_groups_of_commands_are_loaded_when_asked_for(monkeypatch, capsys):
+    group = typer.Typer(help="Films about films.")
+
+    @group.command("list")
+    def films():
+        "Say which there are."
+        return lambda: "none yet"
+
+    @group.command()
+    def other(): "Another command."
+
+    module = types.ModuleType("sora_kit.fake_commands")
+    module.films_app, module.__spec__ = group, ModuleSpec("sora_kit.fake_commands", None)
+    monkeypatch.setattr(commands, "SECTIONS", {"films": "fake_commands", "ghosts": "no_such_module"})
+    monkeypatch.setitem(sys.modules, "sora_kit.fake_commands", module)
+    assert main(["films", "list"]) == 0 and capsys.readouterr().out == "none yet\n"
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "films" in text and "Films about films." in text and "ghosts" not in text
+    assert main(["ghosts"]) == 2 and len(capsys.readouterr().err.splitlines()) == 1
+
+
+# Measuring
+
+@pytest.fixture
+def measure(weights, tmp_path, monkeypatch, capsys):
+    "Run `eval` on two prompts in an empty folder: (exit code, standard output, error lines)."
+    monkeypatch.chdir(tmp_path)
+    Path("two.txt").write_text("# two\na red ball bounces on the beach at night\na dog chases a cat\n")
+
+    def run(*options):
+        code = main(["eval", "--prompts", "two.txt", "--steps", "1", "--weights", str(weights), "--json", "found.json", *options])
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+    return run
+
+
+def test_the_table_and_its_file(measure, tmp_path):
+    code, out, err = measure()
+    facts = json.loads(Path("found.json").read_text())
+    assert code == 0 and len(err) == 2 and "two actors, both" in out and "actor: ball" in out and "found.json" in out
+    assert facts["n"] == 2 and facts["model"] == "tiny" and facts["command"] == "sora-kit eval --prompts two.txt --steps 1 --weights FOLDER"
+    assert {"actor", "camera", "onsets F1", "free fall R²"} <= {r["name"] for r in facts["rows"]} and set(facts["mistakes"]) == {"actor", "place", "time", "motion"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["found.json", "two.txt"]
+
+
+def test_a_killed_measurement_goes_on(measure, tmp_path, monkeypatch):
+    with monkeypatch.context() as m:
+        interrupt_at(m, evaluation, "see", 4)
+        code, out, err = measure()
+        assert code == 1 and out == "" and err[-1] == "sora-kit: stopped by Ctrl-C" and not Path("found.json").exists()
+    made = Path("found.json.made.progress").read_text()
+    assert len(made.splitlines()) == 3 and len(Path("found.json.ceiling.progress").read_text().splitlines()) == 2
+    refused(measure("--steps", "2"), 2, "another evaluation")
+    calls = []
+    real = evaluation.see
+    monkeypatch.setattr(evaluation, "see", lambda *a: (calls.append(1), real(*a))[1])
+    assert measure()[0] == 0 and len(calls) == 1 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_measurements_that_cannot_be(measure, tmp_path):
+    for options, word in ((("--prompts", "none.txt"), "no such file"), (("--prompts", "two.txt", "--json", "x.txt"), "json"), (("--json", "no/x.json"), "no"),
+                          (("--training", "."), "encoded"), (("--batch", "0"), "batch"), (("--lang", "fr", "--prompts", ""), "'en' and 'de'"), (("--n", "0", "--prompts", ""), "n: got 0")):
+        refused(measure(*options), 2, word)
+    Path("two.txt").write_text("a dragon\n")
+    refused(measure(), 2, "line 1 of two.txt", "a dragon")
+    assert [p.name for p in tmp_path.iterdir()] == ["two.txt"]
+
+
 # Input that cannot be done: 2
 
 @pytest.mark.parametrize("prompt, word", [("", "empty"), (" \n ", "empty"), ("x" * 10_000, "10,000"), ("🎆🎇", "no letters"), ("\x00\x1b\x07", "prompt"), ("<>/", "no letters")])
@@ -187,7 +261,7 @@ def test_whatever_happens_is_one_line(cli, tmp_path, monkeypatch, problem):
     assert empty(tmp_path)
 
 
-# Ctrl-C: 130
+# Ctrl-C: 1
 
 def interrupt_at(monkeypatch, owner, name, k):
     "Ctrl-C when `owner.name` is called for the k-th time."
@@ -203,29 +277,36 @@ def interrupt_at(monkeypatch, owner, name, k):
                                             (session.Backbone, "sound", 1), (Clip, "mp4", 1), (files.os, "fsync", 1), (files.os, "replace", 1)], ids=lambda v: getattr(v, "__name__", str(v)))
 def test_ctrl_c_at_any_step(cli, tmp_path, monkeypatch, owner, name, k):
     interrupt_at(monkeypatch, owner, name, k)
-    refused(cli(PROMPT, "--seconds", "3", steps="2"), 130, "stopped")
+    refused(cli(PROMPT, "--seconds", "3", steps="2"), 1, "stopped by Ctrl-C")
     assert empty(tmp_path)
 
 
-@pytest.mark.parametrize("steps_seen", [1, 2])
-def test_a_real_interrupt(weights, tmp_path, steps_seen):
-    "SIGINT to a real process in the middle of the steps."
+MOMENTS = {                                            # where a real process says "here" and goes on slowly
+    "step": "session.Backbone, 'predict'", "encoding": "core.Clip, 'mp4'", "writing": "files.os, 'fsync'", "renaming": "files.os, 'replace'"}
+
+
+@pytest.mark.parametrize("moment, times", [("step", 1), ("step", 2), ("encoding", 1), ("writing", 1), ("renaming", 1)])
+def test_a_real_interrupt(weights, tmp_path, moment, times):
+    "SIGINT to a real process in the middle of the steps, or while it writes its file: one line, code 1, nothing half-written."
     code = f"""
-import sys
-from sora_kit import session
+import sys, time
+from sora_kit import core, files, session
 from sora_kit.cli import main
-real = session.Backbone.predict
-def predict(self, *a): print("step", flush=True); return real(self, *a)
-session.Backbone.predict = predict
+owner, name = {MOMENTS[moment]}
+real = getattr(owner, name)
+def slow(*a, **k): print("here", flush=True); time.sleep(.2 if name == "predict" else 60); return real(*a, **k)
+setattr(owner, name, slow)
 print("ready", flush=True)
-sys.exit(main(["generate", {PROMPT!r}, "-o", "clip.mp4", "--steps", "900", "--weights", {str(weights)!r}]))
+sys.exit(main(["generate", {PROMPT!r}, "-o", "clip.mp4", "--steps", "{900 if moment == 'step' else 1}", "--weights", {str(weights)!r}]))
 """
+    Path(tmp_path / "clip.mp4").write_text("old")
     child = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))      # a background shell starts its children deaf to Ctrl-C
-    for _ in range(1 + steps_seen): child.stdout.readline()
+    for _ in range(1 + times): child.stdout.readline()
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=120)
-    assert child.returncode == 130 and err == "sora-kit: stopped; no file was written\n" and empty(tmp_path)
+    assert child.returncode == 1 and err == "sora-kit: stopped by Ctrl-C\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"] and (tmp_path / "clip.mp4").read_text() == "old"
 
 
 def test_nobody_reads_the_output(weights, tmp_path):

@@ -19,7 +19,8 @@ def main():
     ask.add_argument("--folder", type=Path, default=ROOT / "runs" / "detector", help="where its examples are kept")
     ask.add_argument("--out", type=Path, default=ROOT / "sora_kit" / "weights" / "detector.safetensors")
     ask.add_argument("--shards", type=int, default=24, help="of 256 clips; the first is kept for the test")
-    ask.add_argument("--steps", type=int, default=1500)
+    ask.add_argument("--steps", type=int, default=1500, help="of the first course")
+    ask.add_argument("--more", type=int, default=280, help="of the second course, with more falls and pairs")
     ask.add_argument("--threads", type=int)
     a = ask.parse_args()
     if a.threads: torch.set_num_threads(a.threads)
@@ -28,7 +29,7 @@ def main():
         codec = Codec()
         codec.load_state_dict(load_tensors(a.codec))
         codec = codec.to(memory_format=torch.channels_last).eval()
-    found = train_detector(codec, a.folder, a.out, a.shards, a.steps, log=lambda line: print(line, flush=True))
+    found = train_detector(codec, a.folder, a.out, a.shards, a.steps, a.more, log=lambda line: print(line, flush=True))
     for question, (right, n) in found.items():
         low, high = wilson(right, n)
         print(f"{question:10s} {100 * right / n:5.1f} % of {n} (95 % interval {100 * low:.1f} – {100 * high:.1f})")

@@ -1,0 +1,207 @@
+// The studio: everything that a person does and sees. The kernel is asked only for films; it answers with small messages.
+
+const EXAMPLES = ["a child chasing a red balloon through a rainy Paris street", "a dog running on a beach at sunset, with dramatic music", "ein Vogel fliegt nachts über den Strand, Feuerwerk"];
+const seconds = s => s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} min`;
+
+// One control for one setting of a component, made from its description alone.
+function control(param, value, change) {
+  const name = param.name.replaceAll("_", " "), help = param.help || "";
+  if (param.type === "bool") return h("div", { class: "field", title: help }, check(name, value, change));
+  if (param.choices.length) {
+    const pick = h("select", { onchange: e => change(param.choices[e.target.selectedIndex]) }, param.choices.map(c => h("option", { selected: c === value }, String(c))));
+    return h("label", { class: "field", title: help }, h("span", {}, name), pick, help ? h("span", { class: "quiet" }, help) : null);
+  }
+  const numeric = param.type !== "str", span = param.high - param.low;
+  if (numeric && param.low !== null && param.high !== null && span <= 200) {
+    const step = param.type === "int" ? 1 : span <= 2 ? .01 : span <= 20 ? .05 : .1;
+    const most = span > 40 && param.default > 0 ? Math.min(param.high, 5 * param.default) : param.high;      // a slider to 100 cannot be set to 3.5
+    const field = slider(name, { min: param.low, max: most, step, value, show: v => round(v, param.type === "int" ? 0 : 2), change });
+    if (help) field.append(h("span", { class: "quiet" }, help + (most < param.high ? `; from Python up to ${param.high}` : "")));
+    return field;
+  }
+  const input = h("input", { type: numeric ? "number" : "text", value, step: param.type === "int" ? 1 : "any", min: param.low, max: param.high, onchange: e => change(numeric ? +e.target.value : e.target.value) });
+  return h("label", { class: "field", title: help }, h("span", {}, name), input, help ? h("span", { class: "quiet" }, help) : null);
+}
+
+// A menu of components of one kind, with the controls of the chosen one beneath.
+function menu(kind, wanted) {
+  const place = h("div", { class: "row params" }), values = {};
+  const find = name => kind.components.find(c => c.name === name);
+  const text = () => Object.entries(values).map(([k, v]) => `${k}=${v}`).join(",");
+  const about = h("p", { class: "quiet" });
+  const fill = () => {
+    const component = find(pick.value);
+    for (const key of Object.keys(values)) delete values[key];
+    about.textContent = component ? component.summary : "";
+    place.replaceChildren(...(component ? component.params : []).map(p => {
+      const start = wanted && wanted.name === component.name && wanted.values[p.name] !== undefined ? wanted.values[p.name] : p.default;
+      if (start !== p.default) values[p.name] = start;
+      return control(p, start, v => { if (v === p.default) delete values[p.name]; else values[p.name] = v; });
+    }));
+  };
+  const options = kind.components.map(c => h("option", { value: c.name, selected: wanted && wanted.name === c.name }, c.name));
+  const pick = h("select", { onchange: () => { wanted = null; fill(); } }, kind.nothing ? h("option", { value: "" }, kind.nothing) : null, options);
+  const el = h("div", { class: "menu" }, h("label", { class: "field" }, h("span", {}, kind.title), pick), about, place);
+  fill();
+  return { el, value: () => pick.value ? pick.value + (text() ? `:${text()}` : "") : "" };
+}
+
+// A film that plays, with its captions; `take.link` is made once and freed when the take goes.
+function player(take, props = {}) {
+  const film = h("video", { controls: true, loop: true, playsinline: true, src: take.link, "aria-label": take.settings.prompt, ...props });
+  film.append(h("track", { kind: "captions", label: "what was asked for", srclang: take.lang, src: take.captions }));
+  return film;
+}
+
+function render({ model, el }) {
+  const takes = new Map(), chosen = new Set();
+  let menus = {}, shown = null, busy = false, reading = 0, wait = 0;
+  const root = shell(el, "Studio", "Write a sentence, press Generate, and watch a film with sound come out of noise.");
+  const state = h("p", { class: "state", role: "status" }, "Loading the model …"), problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const send = (action, rest = {}) => model.send({ do: action, ...rest });
+
+  // What is asked for
+  const prompt = h("textarea", { rows: 3, maxlength: 2000, spellcheck: "true", placeholder: "a dog running on a beach at sunset" });
+  const understood = h("div", { class: "understood", "aria-live": "polite" });
+  const ask = () => { clearTimeout(wait); wait = setTimeout(() => prompt.value.trim() ? send("read", { prompt: prompt.value, n: ++reading }) : understood.replaceChildren(), 140); };
+  prompt.addEventListener("input", ask);
+  const examples = h("div", { class: "row examples" }, EXAMPLES.map(text => h("button", { type: "button", class: "small", onclick: () => { prompt.value = text; ask(); prompt.focus(); } }, text)));
+  const seed = h("input", { type: "number", min: 0, step: 1, value: 0 });
+  const dice = h("button", { type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 100000); } }, "New seed");
+  let stepCount = 20;
+  const steps = slider("Steps", { min: 1, max: 60, value: stepCount, change: v => stepCount = v });
+  const more = h("div", { class: "menus" });
+  const generate = h("button", { type: "button", class: "main", disabled: true, onclick: start }, "Generate");
+  const pause = h("button", { type: "button", hidden: true, onclick: () => send("pause") }, "Pause");
+  const cancel = h("button", { type: "button", hidden: true, onclick: () => { send("cancel"); state.textContent = "Stopping …"; } }, "Cancel");
+  const keys = h("span", { class: "quiet" }, "or Ctrl + Enter");
+  root.addEventListener("keydown", e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); start(); } });
+
+  // What comes out
+  const preview = h("canvas", { class: "picture", width: 256, height: 256, role: "img", "aria-label": "nothing yet" });
+  const stage = h("div", { class: "stage" }, h("p", { class: "empty" }, "The film will appear here.")), bar = h("progress", { max: 1, value: 0, "aria-label": "progress of the run", hidden: true });
+  const tools = h("div", { class: "row tools" }), code = h("div", { class: "code", hidden: true });
+  const history = h("ul", { class: "history" }), compare = h("div", { class: "compare", hidden: true });
+  const past = h("section", { hidden: true, "aria-label": "Takes" }, h("h3", {}, "Takes"), h("p", { class: "quiet" }, "Tick two or more to see them side by side."), history, compare);
+
+  root.append(h("div", { class: "two desk" },
+    h("div", { class: "asking" }, h("label", { class: "field" }, h("span", {}, "What should the film show?"), prompt), understood, examples,
+      h("div", { class: "row" }, h("label", { class: "field seed" }, h("span", {}, "Seed"), seed), dice, steps),
+      h("div", { class: "row go" }, generate, pause, cancel, keys), problem, h("details", {}, h("summary", {}, "Sampler, guidance and other parts"), more)),
+    h("div", { class: "seeing" }, stage, bar, state, tools)), code, past);
+
+  const complain = text => { problem.textContent = text; problem.hidden = !text; };
+  function working(on) {
+    busy = on; generate.disabled = on; pause.hidden = cancel.hidden = bar.hidden = !on; keys.hidden = on; pause.textContent = "Pause"; root.setAttribute("aria-busy", String(on));
+    if (on && document.activeElement === generate) cancel.focus();
+    else if (!on && root.contains(document.activeElement) && document.activeElement === cancel) generate.focus();
+  }
+
+  function start() {
+    if (generate.disabled) return;
+    complain(""); working(true); bar.value = 0; state.textContent = "Starting …";
+    const settings = { prompt: prompt.value, seed: Number(seed.value), steps: stepCount };
+    for (const [kind, { value }] of Object.entries(menus)) if (value()) settings[kind] = value();
+    stage.replaceChildren(preview); tools.replaceChildren(); code.hidden = true;
+    send("generate", { settings });
+  }
+
+  function show(take) {
+    shown = take.number;
+    stage.replaceChildren(player(take));
+    state.textContent = `Take ${take.number}: ${take.seconds.toFixed(1)} s of work, ${take.length.toFixed(2)} s of film, ${Math.round(take.bytes / 1024)} kB.`;
+    const name = `take-${take.number}-seed-${take.settings.seed}.mp4`;
+    tools.replaceChildren(h("a", { class: "button", href: take.link, download: name }, "Save film"),
+      h("button", { type: "button", "aria-expanded": "false", onclick: e => showCode(take, e.target) }, "Show me the code"),
+      h("button", { type: "button", onclick: () => { send("steps", { take: take.number }); state.textContent = "Decoding the steps …"; } }, "Open the steps"));
+    code.hidden = true;
+    for (const card of history.children) card.classList.toggle("now", card.dataset.take === String(take.number));
+  }
+
+  function showCode(take, button) {
+    const said = h("span", { class: "quiet", role: "status" });
+    const copy = h("button", { type: "button", onclick: async () => { try { await navigator.clipboard.writeText(take.code); said.textContent = "Copied."; } catch { said.textContent = "Select the text and copy it."; } } }, "Copy");
+    code.replaceChildren(h("h3", {}, "The Python that made this take"), h("pre", { tabindex: "0", "aria-label": "Python code" }, take.code), h("div", { class: "row" }, copy, said));
+    code.hidden = !code.hidden; button.setAttribute("aria-expanded", String(!code.hidden));
+  }
+
+  function card(take) {
+    const s = take.settings, facts = [`seed ${s.seed}`, `${s.steps} steps`, ...Object.keys(menus).map(k => s[k]).filter(Boolean)].join(" · ");
+    const tick = check(`Compare take ${take.number}`, false, on => { on ? chosen.add(take.number) : chosen.delete(take.number); sideBySide(); });
+    const open = h("button", { type: "button", class: "open", "aria-label": `Show take ${take.number}: ${s.prompt}`, onclick: () => show(take) }, h("img", { src: take.thumb, alt: "" }));
+    const again = h("button", { type: "button", class: "small", "aria-label": `Use settings of take ${take.number}`, onclick: () => use(s) }, "Use settings");
+    return h("li", { "data-take": take.number }, open, h("p", { class: "said" }, s.prompt), h("p", { class: "quiet" }, facts), h("div", { class: "row" }, tick, again));
+  }
+
+  function use(s) { prompt.value = s.prompt; seed.value = s.seed; stepCount = s.steps; steps.put(s.steps); build(s); ask(); prompt.focus(); }
+
+  function sideBySide() {
+    const list = [...chosen].map(n => takes.get(n)).filter(Boolean);
+    compare.hidden = list.length < 2;
+    if (list.length < 2) { compare.replaceChildren(); return; }
+    const rows = ["prompt", "seed", "steps", ...Object.keys(menus)].map(key => [key, ...list.map(t => t.settings[key] ?? "–")]).filter(([, ...v]) => new Set(v.map(String)).size > 1);
+    const films = list.map(t => { const film = player(t, { muted: true }); film.muted = true; return film; });
+    const together = h("button", { type: "button", class: "main", onclick: () => { const on = films[0].paused; for (const f of films) { f.currentTime = films[0].currentTime; on ? f.play() : f.pause(); } together.textContent = on ? "❚❚ Stop all" : "▶ Play all together"; } }, "▶ Play all together");
+    const heard = choice("Whose sound?", [["", "nobody's"], ...list.map(t => [String(t.number), `take ${t.number}`])], "", v => films.forEach((f, i) => { f.muted = String(list[i].number) !== v; }));
+    const table = rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What differs" }, h("table", {}, h("caption", {}, "What differs"), h("thead", {}, h("tr", {}, ["", ...list.map(t => `take ${t.number}`)].map(c => h("th", { scope: "col" }, c || h("span", { class: "unseen" }, "setting"))))),
+      h("tbody", {}, rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first), rest.map(v => h("td", {}, String(v)))))))) : h("p", { class: "quiet" }, "These takes have the same settings.");
+    compare.replaceChildren(h("h3", {}, "Side by side"), h("div", { class: "films" }, films.map((film, i) => h("figure", {}, film, h("figcaption", {}, `Take ${list[i].number}`)))), h("div", { class: "row" }, together, heard), table);
+  }
+
+  function build(wanted = {}) {
+    const old = menus;
+    menus = {};
+    for (const kind of info.kinds) {
+      const text = wanted[kind.key] ?? kind.start ?? "", [name, rest] = [text.split(":")[0], text.split(":").slice(1).join(":")];
+      const read = v => v === "True" || v === "true" ? true : v === "False" || v === "false" ? false : v !== "" && !Number.isNaN(+v) ? +v : v;
+      const values = Object.fromEntries(rest ? rest.split(",").map(pair => { const [k, v] = pair.split("="); return [k, read(v)]; }) : []);
+      menus[kind.key] = menu(kind, { name, values });
+    }
+    more.replaceChildren(...Object.values(menus).map(m => m.el));
+    return old;
+  }
+
+  let info = { kinds: [] };
+  const on = {
+    ready(m) {
+      info = m; build(); generate.disabled = busy || m.busy; state.textContent = m.busy ? "Working …" : `Ready. ${m.model}`; if (m.busy) working(true);
+      if (!prompt.value) { prompt.value = m.prompt || ""; ask(); }
+    },
+    understood(m) {
+      if (m.n !== reading) return;
+      const chips = m.rows.map(([what, answer]) => h("li", {}, h("span", { class: "quiet" }, what), " ", h("b", {}, answer)));
+      const notes = m.notes.map(text => h("p", { class: "quiet" }, text));
+      understood.replaceChildren(...(chips.length ? [h("ul", { class: "chips", "aria-label": "understood" }, chips)] : []), ...notes);
+    },
+    progress(m) {
+      bar.value = m.done;
+      pause.textContent = m.paused ? "Go on" : "Pause";
+      state.textContent = m.text || `Step ${m.step} of ${m.steps}` + (m.paused ? ", paused." : m.left === null ? "" : `, about ${seconds(m.left)} left.`);
+    },
+    async preview(m, [bytes]) {
+      const strip = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+      preview.width = strip.width; preview.height = strip.height; preview.style.aspectRatio = `${strip.width} / ${strip.height}`;
+      preview.getContext("2d").drawImage(strip, 0, 0);
+      preview.setAttribute("aria-label", `what the model expects after step ${m.step}, ${m.frames} moments of the film`);
+      send("seen");
+    },
+    take(m, [film, thumb]) {
+      const take = { ...m.take, link: URL.createObjectURL(new Blob([film], { type: "video/mp4" })), thumb: URL.createObjectURL(new Blob([thumb], { type: "image/jpeg" })),
+        captions: URL.createObjectURL(new Blob([m.take.vtt], { type: "text/vtt" })), bytes: film.byteLength };
+      if (takes.has(take.number)) return;
+      takes.set(take.number, take); past.hidden = false; history.prepend(card(take));
+      if (m.fresh) working(false);
+      if (m.fresh || shown === null) show(take);
+    },
+    forgotten(m) { for (const n of m.takes) { const t = takes.get(n); if (!t) continue; takes.delete(n); chosen.delete(n); history.querySelector(`[data-take="${n}"]`)?.remove(); for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); } },
+    stopped(m) { working(false); state.textContent = m.text; },
+    problem(m) { working(false); complain(m.text); state.textContent = "Nothing was made."; },
+    told(m) { state.textContent = m.text; },
+  };
+  const hear = m => on[m.say]?.(m, (m.files || []).map(bytesOf));
+  model.on("msg:custom", hear);
+  send("hello");
+  return () => { model.off("msg:custom", hear); for (const t of takes.values()) for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); };
+}
+
+export default { render };

@@ -1,0 +1,144 @@
+"Lessons from anybody: read without running, split without leaking, checked for what they claim. What runs whole lessons is marked slow."
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sora_kit.components import ComponentSpec
+from sora_kit.files import InputError
+from sora_kit.lesson_build import a11y, new_lesson, page_problems, split
+from sora_kit.lesson_check import check_lesson, different, problems, run_lesson
+from sora_kit.lesson_format import Source, languages, read_yaml
+from sora_kit.lessons import LOCAL, Lesson, find_lesson, find_lessons, plugin_folder
+
+LESSONS = sorted(p.parent for p in (Path(__file__).resolve().parent.parent / "lessons").glob("*/lesson.ipynb"))
+EVERY = [pytest.param(folder, lang, id=f"{folder.name}-{lang}") for folder in LESSONS for lang in languages(folder)]
+TRAP = "raise SystemExit('a lesson was run')"
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    return new_lesson(tmp_path, "20_light", "How bright is a film?")
+
+
+def edited(folder, change):
+    book = json.loads((folder / "lesson.ipynb").read_text())
+    change(book)
+    (folder / "lesson.ipynb").write_text(json.dumps(book))
+
+
+@pytest.mark.parametrize("folder, lang", EVERY)
+def test_lessons_are_complete(folder, lang):
+    assert problems(folder, lang) == [] and a11y(folder, lang) == []
+
+
+@pytest.mark.parametrize("folder, lang", [p for p in EVERY if p.values[1] != "en"])
+def test_translations_share_the_code_and_translate_the_rest(folder, lang):
+    english, other = Source.read(folder), Source.read(folder, lang)
+    assert different(english, other) == [] and other.info.language == lang
+    pairs = [(a.text, b.text) for a, b in zip(english.cells, other.cells) if a.kind == "markdown" and len(a.text) > 40]
+    assert pairs and all(a != b for a, b in pairs)
+    for name, exercise in english.exercises.items():
+        told = other.hints[name].get("messages", {})
+        assert {c.name for c in exercise.checks if c.message} <= set(told), f"{name} has untranslated messages"
+        assert len(other.hints[name]["stages"]) == len(english.hints[name]["stages"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", LESSONS, ids=lambda p: p.name)
+def test_solutions_pass_and_stubs_and_wrong_answers_fail(folder):
+    done = check_lesson(folder)
+    assert done.ok, str(done)
+
+
+def test_the_new_lesson_works(lesson):
+    assert run_lesson(lesson).ok and problems(lesson) == []
+
+
+def test_a_solution_that_fails_and_a_stub_that_passes_are_found(lesson):
+    def spoil(book):
+        for cell in book["cells"]: cell["source"] = cell["source"].replace("frames.float().mean((1, 2, 3)) / 255", "frames.float().mean()")
+    edited(lesson, spoil)
+    assert any("the solution fails shape" in line for line in run_lesson(lesson).wrong)
+    edited(lesson, lambda book: [c.update(source="def test_shape(lesson): pass") for c in book["cells"] if "def test_" in c["source"]][:0])
+    assert any("the empty stub passes" in line for line in run_lesson(lesson).wrong)
+
+
+def test_each_wrong_answer_gets_the_message_of_its_own_check(lesson):
+    mine = Lesson("20_light", lesson)
+    import torch
+    frames = torch.full((4, 6, 6, 3), 100, dtype=torch.uint8)
+    told = [mine.check("ex1", frames=frames, brightness=f) for f in (lambda x: x.float().mean() / 255, lambda x: x.float().mean((1, 2, 3)))]
+    assert [t.failed for t in told] == ["shape", "range"] and told[0].message != told[1].message
+    assert [mine.hint("ex1")[:11] for _ in range(4)] == ["Hint 1 of 3", "Hint 2 of 3", "Hint 3 of 3", "Hint 3 of 3"]
+
+
+def test_students_get_neither_solutions_nor_hidden_checks(lesson, tmp_path):
+    path = split(lesson, tmp_path / "out")
+    everything = "".join(p.read_text() for p in path.parent.rglob("*") if p.is_file())
+    assert "test_grey" not in everything and "/ 255\\n" not in path.read_text() and "SOLUTION" not in everything
+    away = Lesson("20_light", path.parent)
+    assert list(away.exercises) == ["ex1"] and len(away.exercises["ex1"].checks) == 2
+
+
+def test_students_work_is_never_overwritten(lesson, tmp_path):
+    path = split(lesson, tmp_path / "out")
+    path.write_text("my answers")
+    with pytest.raises(InputError, match="in it already"): split(lesson, tmp_path / "out")
+    assert path.read_text() == "my answers"
+
+
+def test_reading_listing_and_splitting_run_nothing(lesson, tmp_path):
+    edited(lesson, lambda book: [c.update(source=TRAP + "\n" + c["source"]) for c in book["cells"] if c["cell_type"] == "code" and '"""' not in c["source"]][:0])
+    infos, wrong = find_lessons(folder=tmp_path)
+    assert any(i.id == "20_light" for i in infos) and not wrong
+    split(lesson, tmp_path / "out")
+    problems(lesson)
+    a11y(lesson)
+
+
+def test_a_plugins_package_is_not_imported_for_its_lesson(tmp_path, monkeypatch):
+    package = tmp_path / "trapped"
+    package.mkdir()
+    (package / "__init__.py").write_text(TRAP)
+    new_lesson(package, "20_light", "Light")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = ComponentSpec("other/20_light", "trapped:20_light", "a lesson", "lesson")
+    infos, wrong = find_lessons([spec])
+    assert [i.source for i in infos if i.id == "20_light"] == ["other"] and not wrong
+    assert find_lesson("other/20_light", [spec]).folder == (package / "20_light").resolve()
+    for factory in ("trapped:../..", "trapped:/etc", "no_such_package:x", "os.path:x"):
+        with pytest.raises(InputError): plugin_folder(ComponentSpec("other/x", factory, "a lesson", "lesson"))
+
+
+@pytest.mark.parametrize("name, content", [
+    ("lesson.ipynb", b"{" * 50_000), ("lesson.ipynb", b" " * 4_000_001), ("lesson.ipynb", b'{"cells": 3}'), ("lesson.ipynb", b"\xff\xfe"), ("lesson.ipynb", b"[]"),
+    ("hints.yml", b"ex1: &a [x]\nex2: *a"), ("hints.yml", b"- " * 30_000), ("hints.yml", b"ex1: {stages: 3}"), ("hints.yml", b"!!python/object/apply:os.system [ls]")])
+def test_damaged_files_are_one_clear_line(lesson, name, content):
+    (lesson / name).write_bytes(content)
+    with pytest.raises(InputError) as problem: Source.read(lesson)
+    assert len(str(problem.value)) < 500 and "\n" not in str(problem.value)
+
+
+def test_links_out_of_a_lesson_are_refused(lesson, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    (lesson / "media" / "dog.png").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(InputError, match="must lie in the folder"): split(lesson, tmp_path / "out")
+    (lesson / "hints.yml").unlink()
+    (lesson / "hints.yml").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(InputError, match="must lie in the folder"): Source.read(lesson)
+
+
+def test_a_damaged_checks_file_is_one_clear_line(tmp_path):
+    (tmp_path / LOCAL).write_text('{"id": "77_gone", "checks": {"ex1": [{"name": "x", "run": "rm"}]}}')
+    with pytest.raises(InputError, match="damaged"): Lesson("77_gone", tmp_path)
+
+
+def test_yaml_makes_no_objects():
+    with pytest.raises(InputError): read_yaml("a: !!python/name:os.system", "x")
+
+
+def test_page_rules_see_what_is_missing():
+    assert page_problems('<html lang="en"><h1>A</h1><img src="x"></html>') == ["a picture has no alternative text"]
+

@@ -1,0 +1,98 @@
+"""Weights and sessions: what damaged, missing or foreign files do."""
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from tiny_model import CODEC, DIT, write_tiny
+
+from sora_kit.files import InputError, MachineError
+from sora_kit.pipeline import Session
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory): return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def copied(folder, tmp_path):
+    "A copy of the weights to spoil, its shards and its index."
+    copy = tmp_path / "weights"
+    shutil.copytree(folder, copy)
+    return copy, sorted(copy.glob("*.safetensors")), copy / "tiny.index.json"
+
+
+def refused(folder):
+    with pytest.raises(MachineError) as caught: Session(folder)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    return str(caught.value)
+
+
+def test_shards_that_are_cut_altered_or_gone(folder, tmp_path):
+    copy, shards, _ = copied(folder, tmp_path)
+    assert len(shards) > 1
+    for shard in shards:
+        data = shard.read_bytes()
+        for bad in (data[:-1], data[:7], b"", data + b"\0", data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1:]):
+            shard.write_bytes(bad)
+            assert "weights" in refused(copy)
+        shard.unlink()
+        refused(copy)
+        shard.write_bytes(data)
+    Session(copy)
+
+
+def test_an_index_that_is_cut_or_altered(folder, tmp_path):
+    copy, _, index = copied(folder, tmp_path)
+    text = index.read_text()
+    for cut in range(0, len(text) - 1, len(text) // 13):
+        index.write_text(text[:cut])
+        refused(copy)
+    config = json.loads(json.loads(text)["metadata"]["config"])
+    for change in ({"frames": 18}, {"frames": 10**9}, {"frames": 0}, {"frames": "17"}, {"fps": 0}, {"fps": "nan"}, {"fps": None}, {"tokenizer": "0"}, {"dit": {}}, {"dit": None}, {"codec": {"channels": 5}},
+                   {"dit": config["dit"] | {"depth": 10**9}}, {"dit": config["dit"] | {"depth": 2}}, {"dit": config["dit"] | {"width": 0}}, {"dit": config["dit"] | {"heads": 0}},
+                   {"dit": config["dit"] | {"fold": 0}}, {"dit": config["dit"] | {"vocabulary": 100}}, {"dit": config["dit"] | {"extra": 1}}, {"dit": config["dit"] | {"width": 64}},
+                   {"dit": config["dit"] | {"patch": 3}}, {"codec": config["codec"] | {"encoder": [10**6]}}, {"codec": config["codec"] | {"decoder": []}}, {"codec": config["codec"] | {"encoder": 8}}):
+        changed = json.loads(text)
+        changed["metadata"]["config"] = json.dumps(config | change)
+        index.write_text(json.dumps(changed))
+        refused(copy)
+    for gone in ("frames", "fps", "dit", "codec", "tokenizer"):
+        changed["metadata"]["config"] = json.dumps({k: v for k, v in config.items() if k != gone})
+        index.write_text(json.dumps(changed))
+        refused(copy)
+
+
+def test_a_tokenizer_that_is_gone_or_another(folder, tmp_path):
+    copy, _, _ = copied(folder, tmp_path)
+    path = copy / "tokenizer.json"
+    text = path.read_text()
+    for bad in ("", text[:100], '{"format": "sora_kit.tokenizer/1", "merges": []}'):
+        path.write_text(bad)
+        refused(copy)
+    path.unlink()
+    refused(copy)
+
+
+def test_tensors_that_do_not_fit(tmp_path, monkeypatch):
+    import tiny_model
+    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, width=40))
+    assert "shape" in refused(write_tiny(tmp_path / "a", dit={**DIT.__dict__}))
+    monkeypatch.setattr(tiny_model, "DIT", DIT)
+    monkeypatch.setattr(tiny_model, "CODEC", replace(CODEC, decoder=(8, 8, 8, 16)))
+    assert "shape" in refused(write_tiny(tmp_path / "b", codec=CODEC.__dict__))
+
+
+def test_which_model_of_a_folder(tmp_path):
+    with pytest.raises(InputError, match="no such folder"): Session(tmp_path / "nothing")
+    with pytest.raises(MachineError, match="no model"): Session(tmp_path)
+    write_tiny(tmp_path, name="one")
+    assert Session(tmp_path).backbone.name == "one"
+    write_tiny(tmp_path, name="two")
+    with pytest.raises(InputError, match="one, two"): Session(tmp_path)
+    assert Session(tmp_path, model="two").backbone.name == "two"
+    with pytest.raises(InputError, match="one, two"): Session(tmp_path, model="three")
+
+
+def test_settings_of_the_session(folder):
+    for wrong in ({"device": "nowhere"}, {"device": "cuda:9000"}, {"threads": 0}):
+        with pytest.raises(InputError): Session(folder, **wrong)
