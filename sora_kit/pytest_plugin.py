@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['Tally', 'Tallies', 'pytest_configure']
 
-# %% ../nbs/32i_pytest_plugin.ipynb #864d761c
+# %% ../nbs/32i_pytest_plugin.ipynb #d4bcb8af
 from collections import Counter
 from dataclasses import dataclass, field
 
-# %% ../nbs/32i_pytest_plugin.ipynb #e4ca754a
+# %% ../nbs/32i_pytest_plugin.ipynb #bb20f729
 @dataclass
 class Tally:
     "What became of the contract of one component in a session."
@@ -64,7 +64,7 @@ class Tallies:
         terminalreporter.section("contracts of sora_kit components")
         for id, tally in self.of.items(): terminalreporter.write_line(tally.line(id))
 
-# %% ../nbs/32i_pytest_plugin.ipynb #2b83c2ec
+# %% ../nbs/32i_pytest_plugin.ipynb #2fb9e3a6
 def pytest_configure(config) -> None:
     "pytest calls this when it starts: make the mark known and begin to count."
     config.addinivalue_line("markers", "sora_contract(id, kind, minimum): a check of a sora_kit component's contract")
