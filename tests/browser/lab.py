@@ -95,10 +95,10 @@ def chromium(**settings):
 
 
 def open_notebook(page, address: str):
-    "Open a notebook in JupyterLab and run its code cell, as a person does."
-    page.goto(address)
+    "Open a notebook in JupyterLab and run its code cell, as a person does; notebooks of an earlier visit stay closed."
+    page.goto(address.replace("?", "?reset&", 1))
     page.wait_for_selector('.jp-StatusBar-Widget :text("| Idle")', timeout=90_000)
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content:visible").first.click()
     page.keyboard.press("Shift+Enter")
 
 

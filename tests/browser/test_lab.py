@@ -59,11 +59,12 @@ def test_a_lesson_in_the_studio(folder, tmp_path):
         # compare
         for box in page.locator(".sk .history input[type=checkbox]").all():
             box.check()
-        assert page.locator(".sk .compare video").count() == 2 and "prompt" in page.inner_text(".sk .compare table")
+        page.locator(".sk .compare video").nth(1).wait_for()
+        page.wait_for_selector(".sk .compare table:has-text('prompt')")
         # the code, and saving through the browser
         page.locator(".sk .history .open").first.click()
         page.click(".sk button:text-is('Show me the code')")
-        assert "sora_kit.generate('a cat in the snow'" in page.inner_text(".sk pre")
+        page.wait_for_selector(""".sk pre:has-text("sora_kit.generate('a cat in the snow'")""")
         with page.expect_download() as download:
             page.click(".sk a:text-is('Save film')")
         download.value.save_as(tmp_path / "film.mp4")
@@ -98,7 +99,8 @@ def test_the_same_studio_with_its_kernel_behind_a_gateway(folder, tiny):
         with jupyter_lab(folder, f"--GatewayClient.url=http://127.0.0.1:{port}", f"--GatewayClient.auth_token={token}") as address:
             open_notebook(page, address.format("far.ipynb"))
             page.wait_for_selector(".sk .state:has-text('Ready.')", timeout=90_000)
-            assert "far away: yes" in page.inner_text(".jp-OutputArea")
+            page.wait_for_selector(".jp-OutputArea:visible :text('far away: yes')")
             ask(page, "a red balloon", 2)
             finished(page, 1)
-            assert page.locator(".sk .history li").count() == 1
+            page.wait_for_selector(".sk .history li")
+            assert page.locator(".sk .history li:visible").count() == 1

@@ -58,7 +58,8 @@ def test_a_figure_works_without_network(view, figures, page, tmp_path):
         assert page.inner_text(".sk .words") != before, "the words follow the keyboard"
     assert slider.get_attribute("aria-valuetext")
     page.locator(".sk summary").first.click()
-    assert page.locator(".sk table tbody tr").count() >= 1 and page.locator(".sk caption").count() >= 1
+    page.locator(".sk table tbody tr").first.wait_for()  # a browser fills it after the click, in a task of its own
+    page.locator(".sk caption").first.wait_for()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert serious(page) == []
@@ -97,6 +98,7 @@ def test_the_schedule_in_the_browser_is_the_librarys(figures, page, tmp_path):
     page.evaluate("""() => { const [shift, steps] = document.querySelectorAll(".sk input[type=range]");
       shift.value = 0; shift.dispatchEvent(new Event("input")); steps.value = 10; steps.dispatchEvent(new Event("input")); }""")
     page.locator(".sk summary").click()
+    page.locator(".sk tbody tr").first.wait_for()
     shown = [float(row.split("\t")[1]) for row in page.locator(".sk tbody tr").all_inner_texts()]
     assert shown == pytest.approx(flow_levels(10).tolist(), abs=1e-4)
 
@@ -111,5 +113,5 @@ def test_an_exported_notebook_shows_its_figures_offline(figures, page, tmp_path)
         frame = page.frame_locator("iframe").nth(i)
         page.locator("iframe").nth(i).scroll_into_view_if_needed()
         frame.locator(".sk .words:not(:empty)").wait_for()
-        assert frame.locator(".sk canvas").count() >= 1
+        frame.locator(".sk canvas").first.wait_for()
     assert page.asked == [] and page.problems == []
