@@ -6,7 +6,7 @@
 __all__ = ['FACED', 'SHOWCASE', 'LONGEST', 'mention', 'choose', 'caption', 'finish', 'describe', 'Mention', 'Script',
            'check_prompt', 'understand']
 
-# %% ../nbs/15e_captions.ipynb #6c0f2ba2
+# %% ../nbs/15e_captions.ipynb #b3652813
 import random
 import re
 from dataclasses import replace
@@ -16,7 +16,7 @@ from .sentences import STILL, WRITERS, write
 
 _all_ = ["Mention", "Script", "check_prompt", "understand"]     # a caption is written and read in one place
 
-# %% ../nbs/15e_captions.ipynb #37e4341a
+# %% ../nbs/15e_captions.ipynb #728aad39
 FACED = ("child", "dog", "cat", "bird", "robot", "car", "boat")      # a caption may say which way they look
 
 
@@ -24,7 +24,7 @@ def mention(actor, rng: random.Random, keep: float, motion: float = .93, colour:
     "What is said about one actor of a scene; motion, colour: the chances that they are said."
     moves = actor.motion not in ("stands", "floats")
     said = rng.random() < motion * keep
-    turned = said and (actor.kind in FACED or moves) and rng.random() < (.5 if moves else .25) * keep
+    turned = said and (actor.kind in FACED or moves) and rng.random() < (.75 if moves else .4) * keep
     holds = actor.holds if rng.random() < .8 else ""
     return Mention(actor.kind, actor.colour if rng.random() < colour else "", actor.motion if said else "",
                    actor.direction if turned else "", holds, actor.colour2 if holds == "balloon" and rng.random() < colour * keep else "")
@@ -49,10 +49,10 @@ def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1.) -> Scr
     return Script(
         tuple(actors), relation, place=scene.place if rng.random() < .95 else "", time=now(.62, scene.time),
         weather=now({"clear": .2, "fireworks": .8}.get(scene.weather, .65), scene.weather),
-        camera=now(.12 if scene.camera == "static" else .6, scene.camera), mood=now(.06 if scene.mood == "none" else .55, scene.mood),
+        camera=now(.15 if scene.camera == "static" else .75, scene.camera), mood=now(.06 if scene.mood == "none" else .55, scene.mood),
         slow=now(.7, scene.slow, False), wants_reference=me, language=lang)
 
-# %% ../nbs/15e_captions.ipynb #4baa3957
+# %% ../nbs/15e_captions.ipynb #c6ce38b4
 SHOWCASE = ("a child chasing a red balloon through a rainy paris street",
             "a slow-motion cinematic shot of a dog running on a beach at sunset, with dramatic music",
             "me, on the beach at sunset, with a glass of sparkling wine, while fireworks cut the sky")

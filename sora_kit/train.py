@@ -7,7 +7,7 @@ __all__ = ['encode_shards', 'Latents', 'as_stills', 'next_batch', 'draw_times', 
            'training_loss', 'add_noise_to', 'make_optimizers', 'train_step', 'held_out_loss', 'draft', 'contact_sheet',
            'loss_curve', 'Watch', 'fit_flow', 'keep_flow', 'train', 'export_weights', 'main']
 
-# %% ../nbs/27c_train.ipynb #101d1f4a
+# %% ../nbs/27c_train.ipynb #97e7e6b5
 import json
 import random
 import shutil
@@ -33,7 +33,7 @@ from .samplers import flow_levels
 from .scenes import mirrored
 from .text import Tokenizer, load_tokenizer
 
-# %% ../nbs/27c_train.ipynb #9ce192c5
+# %% ../nbs/27c_train.ipynb #c22691c5
 def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
     "Write `z` and `zm` (mirrored) [n,C,F,h,w] in bfloat16 (kept as int16) beside the shards that lack them."
     device = next(codec.parameters()).device
@@ -48,7 +48,7 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
                 out.append(z.bfloat16().view(torch.int16).cpu())
             np.save(path.with_name(f"{path.stem}.{name}.npy"), torch.cat(out).numpy())
 
-# %% ../nbs/27c_train.ipynb #1f7ec1e9
+# %% ../nbs/27c_train.ipynb #d7131d82
 class Latents:
     "Encoded shards of one kind in memory; gives captioned batches."
     def __init__(self, folder: Path, kind: str, tokenizer: Tokenizer, recipe: TrainRecipe, part: slice = slice(None)):
@@ -72,7 +72,7 @@ class Latents:
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
         return z, audio, ids, take("portraits").permute(0, 3, 1, 2).float() / 255, labels
 
-# %% ../nbs/27c_train.ipynb #fc1ee075
+# %% ../nbs/27c_train.ipynb #32cd0428
 def as_stills(batch, fold: int, rng: random.Random):
     "One random frame of every clip of a batch, as a batch of stills."
     z, audio, ids, portrait, labels = batch
@@ -89,11 +89,11 @@ def next_batch(sets: dict, recipe: TrainRecipe, progress: float, rng: random.Ran
     pair = sets["still"].batch(half, rng), as_stills(sets["clip"].batch(half, rng), recipe.dit.fold, rng)
     return "still", tuple(torch.cat(x) for x in zip(*pair))
 
-# %% ../nbs/27c_train.ipynb #294a82cd
+# %% ../nbs/27c_train.ipynb #c781738f
 def draw_times(n: int, groups: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    "Noise levels of the frame groups [n,G] and of the sound [n], on the generator's device."
+    "Noise levels of the frame groups [n,G] and of the sound [n], on the generator's device; a film's start is drawn often: there its layout is decided."
     uniform = lambda *shape: torch.rand(*shape, generator=g, device=g.device)
-    t = logit_normal_times(n, g, shift=1.5)[:, None].repeat(1, groups)
+    t = torch.where(uniform(n) < .2, .8 + .2 * uniform(n), logit_normal_times(n, g, shift=2.5))[:, None].repeat(1, groups)
     audio, choice = t[:, 0].clone(), uniform(n)[:, None]
     own, number = logit_normal_times(n * groups, g).view(n, groups), torch.arange(groups, device=g.device)
     if groups > 1:
@@ -103,8 +103,10 @@ def draw_times(n: int, groups: int, g: torch.Generator) -> tuple[torch.Tensor, t
         t = torch.where((choice >= .09) & (choice < .13), torch.where(ends, 0., t), t)
         t = torch.where((choice >= .13) & (choice < .17), torch.where(uniform(n, groups) < .5, 0., t), t)
         t = torch.where((choice >= .17) & (choice < .21), own, t)
+        t = torch.where((choice >= .21) & (choice < .29), 0., t)                                               # sound for a film
     free, given = uniform(n) < .2, uniform(n) < .25
-    return t, torch.where(free, torch.where(given, 0., logit_normal_times(n, g)), audio)
+    audio = torch.where(free, torch.where(given, 0., logit_normal_times(n, g, shift=2.)), audio)
+    return t, torch.where((choice[:, 0] >= .21) & (choice[:, 0] < .29) & (audio == 0), 1., audio)              # never both given
 
 
 def drop_conditions(ids, portrait, g: torch.Generator):
@@ -114,7 +116,7 @@ def drop_conditions(ids, portrait, g: torch.Generator):
     if uniform(1) < .5: return ids, None
     return ids, torch.where(uniform(len(ids), 1, 1, 1) < .4, 0., portrait)
 
-# %% ../nbs/27c_train.ipynb #65a14fcc
+# %% ../nbs/27c_train.ipynb #5f96c275
 def velocity_error(x0_hat, x0, t, weight):
     "Mean of weight · (x̂0 − x0)² / max(t, .1)², the error of the velocity; clean (t = 0) elements left out; shapes broadcast."
     w = weight * (t > 0)
@@ -138,14 +140,14 @@ def training_loss(model: DiT, batch, g: torch.Generator) -> tuple[torch.Tensor, 
     parts = dict(video=velocity_error(z_hat, z, per_frame, 1 + 2 * actor))
     if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], torch.ones_like(ta[:1]))
     parts["oracle"] = F.cross_entropy(seen.float().flatten(0, 1), labels.flatten())
-    return parts["video"] + .5 * parts.get("audio", 0.) + .1 * parts["oracle"], {k: v.detach() for k, v in parts.items()}
+    return parts["video"] + parts.get("audio", 0.) + .1 * parts["oracle"], {k: v.detach() for k, v in parts.items()}
 
 
 def add_noise_to(x0, t, g):
     "The noisy point (1 − t)·x0 + t·ε."
     return (1 - t) * x0 + t * torch.randn(x0.shape, generator=g, device=x0.device)
 
-# %% ../nbs/27c_train.ipynb #8db622a3
+# %% ../nbs/27c_train.ipynb #eb74697a
 def make_optimizers(model: DiT, recipe: TrainRecipe) -> list:
     "Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2 and min(p.shape) > 4]
@@ -168,7 +170,7 @@ def train_step(model, ema, optimizers, batch, generator, factor, recipe, step) -
     with torch.no_grad(): torch._foreach_lerp_(list(ema.values()), [v for v in model.state_dict().values()], 1 - keep)
     return parts
 
-# %% ../nbs/27c_train.ipynb #f12e8fdc
+# %% ../nbs/27c_train.ipynb #68ee225d
 @torch.no_grad()
 def held_out_loss(model: DiT, held: Latents, device: torch.device, clips: int = 64) -> dict[str, float]:
     "Parts of the loss on clips that were never trained on, always the same under the same noise."
@@ -195,7 +197,7 @@ def draft(model: DiT, codec: Codec, texts: list[str], frames: int, audio_tokens:
         z, a = z + (s - t) / t * (z - z0), a + (s - t) / t * (a - a0)
     return torch.stack([(p * 255).round().to(torch.uint8).permute(0, 2, 3, 1) for p in codec.decode_frames(z)], 1).cpu()
 
-# %% ../nbs/27c_train.ipynb #9a7b5d7a
+# %% ../nbs/27c_train.ipynb #60873242
 def contact_sheet(films: torch.Tensor, every: int = 4) -> Image.Image:
     "Films uint8 [B,F,S,S,3] as rows of every n-th frame."
     rows = films[:, ::every]                                               # [B,n,S,S,3]
@@ -217,7 +219,7 @@ def loss_curve(log: Path, width: int = 640, height: int = 240) -> Image.Image:
         pen.text((width - 260, 8 + 14 * k), f"{name}: {values[0]:.3f} → {values[-1]:.3f}", colours[k])
     return picture
 
-# %% ../nbs/27c_train.ipynb #ff75095c
+# %% ../nbs/27c_train.ipynb #19601ed8
 class Watch:
     "Held-out loss, samples and curve of a run; `look` is called between steps."
     def __init__(self, recipe: TrainRecipe, folder: Path, log: Log, held: Latents, codec: Codec):
@@ -235,7 +237,7 @@ class Watch:
         contact_sheet(draft(self.shadow, self.codec, self.texts, frames, tokens)).save(self.folder / "samples.png")
         loss_curve(self.folder / "log.jsonl").save(self.folder / "curve.png")
 
-# %% ../nbs/27c_train.ipynb #c5068eeb
+# %% ../nbs/27c_train.ipynb #d5a11f80
 def fit_flow(recipe: TrainRecipe, folder: Path, log: Log, codec: Codec, warm: Path | None = None) -> None:
     "Train the transformer for its minutes from wherever the last checkpoint stands; `warm`: weights to start from."
     torch.manual_seed(recipe.seed)
@@ -274,7 +276,7 @@ def keep_flow(folder, model, ema, optimizers, step, seconds) -> None:
     save_checkpoint(folder / "flow.safetensors", model, ema, optimizers, {"step": step})
     write_atomic(folder / "flow.json", json.dumps({"step": step, "seconds": seconds}).encode())
 
-# %% ../nbs/27c_train.ipynb #b40839f6
+# %% ../nbs/27c_train.ipynb #53f345cf
 def train(recipe: TrainRecipe, folder: Path) -> None:
     "Everything from an empty folder to weights, resuming wherever the last call stopped."
     folder = Path(folder)
@@ -285,7 +287,7 @@ def train(recipe: TrainRecipe, folder: Path) -> None:
     encode_shards(codec, folder)
     fit_flow(recipe, folder, log, codec)
 
-# %% ../nbs/27c_train.ipynb #b22d830c
+# %% ../nbs/27c_train.ipynb #287ae9e4
 def export_weights(
     recipe: TrainRecipe,
     folder: Path,                # of the run
