@@ -8,7 +8,7 @@ except PackageNotFoundError:  # an uninstalled checkout, as on a bare training m
     __version__ = "0+unknown"
 
 _public = {"Clip": "core", "Audio": "core", "Recipe": "core", "Session": "pipeline", "Run": "pipeline", "Step": "pipeline",
-           "generate": "pipeline", "ComponentSpec": "hooks", "Param": "hooks", "PluginError": "hooks", "Verdict": "hooks",
+           "generate": "pipeline", "Cancelled": "run", "Trace": "trace", "ComponentSpec": "hooks", "Param": "hooks", "PluginError": "hooks", "Verdict": "hooks",
            "plugin_manager": "plugins", "sampler": "decorators", "guidance_rule": "decorators", "style_adapter": "decorators",
            "audio_module": "decorators", "safety_filter": "decorators", "actor": "decorators", "lesson": "decorators"}
 __all__ = ["__version__", *_public]

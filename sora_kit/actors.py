@@ -6,7 +6,7 @@
 __all__ = ['CAST', 'SIZES', 'Figure', 'by_kind', 'hand', 'figure_table', 'pose_table', 'Placement', 'bounds', 'Patch',
            'patch_pixels', 'paint_group', 'body_flow', 'Patches', 'place_actors', 'ranks', 'blended', 'paste', 'record']
 
-# %% ../nbs/11c_actors.ipynb #fa36a858
+# %% ../nbs/11c_actors.ipynb #eb57135b
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -16,7 +16,7 @@ from .creatures import Pose, bird, cat, child, child_arm, dog, robot, robot_arm
 from .shapes import Pen, carried, paint, rotate
 from .things import ball, balloon, boat, car, glass, house, tower, tree
 
-# %% ../nbs/11c_actors.ipynb #96f4063b
+# %% ../nbs/11c_actors.ipynb #48f48037
 class Figure(NamedTuple):
     "How a kind of actor is drawn, and its bounds in local units (feet at 0, about 1 high, looks to the right)."
     draw: Callable
@@ -36,45 +36,47 @@ CAST = dict(
 )
 
 
-def by_kind(kinds: list) -> dict:
+def by_kind(kinds: list, figures: dict = CAST) -> dict:
     "For every kind the numbers of its figures; unknown kinds raise ValueError."
     groups = {}
     for i, kind in enumerate(kinds):
-        if kind not in CAST:
-            raise ValueError(f"no actor {kind!r}; the cast is {', '.join(CAST)}")
+        if kind not in figures:
+            raise ValueError(f"no actor {kind!r}; the cast is {', '.join(figures)}")
         groups.setdefault(kind, []).append(i)
     return groups
 
 
-def hand(pose: Pose) -> torch.Tensor:
+def hand(pose: Pose, figures: dict = CAST) -> torch.Tensor:
     "Local point of the near hand [N,T,2]; figures without arms hold things at their top."
     points = torch.zeros(*pose.time.shape, 2, device=pose.time.device)
-    for kind, index in by_kind(pose.kinds).items():
-        if CAST[kind].arm is None:
-            points[index, :, 1] = CAST[kind].high
+    for kind, index in by_kind(pose.kinds, figures).items():
+        figure = figures[kind]
+        if figure.arm is None:
+            points[index, :, 1] = figure.high
             continue
-        (x, y), turn, length = CAST[kind].arm(pose.select(index))
+        (x, y), turn, length = figure.arm(pose.select(index))
         dx, dy = rotate(0., -length, turn)
         points[index] = torch.stack([x + dx, y + dy], -1)
     return points
 
-# %% ../nbs/11c_actors.ipynb #9a3f7f06
-def figure_table(kind: str, pose: Pose) -> torch.Tensor:
+# %% ../nbs/11c_actors.ipynb #309a153a
+def figure_table(kind: str, pose: Pose, figures: dict = CAST) -> torch.Tensor:
     "The primitives [N,T,P,K] of figures that are all of one kind."
-    return CAST[kind].draw(pose).table(pose.time.shape, pose.time.device)
+    return figures[kind].draw(pose).table(pose.time.shape, pose.time.device)
 
 
-def pose_table(pose: Pose) -> tuple[torch.Tensor, torch.Tensor]:
+def pose_table(pose: Pose, figures: dict = CAST) -> tuple[torch.Tensor, torch.Tensor]:
     "All figures as one table [N,T,P,K] and how many parts each has [N]; shorter figures are filled up with a dot far away."
     N, T = pose.time.shape
-    tables = {kind: figure_table(kind, pose.select(index)) for kind, index in by_kind(pose.kinds).items()}
+    groups = by_kind(pose.kinds, figures)
+    tables = {kind: figure_table(kind, pose.select(index), figures) for kind, index in groups.items()}
     count = torch.tensor([tables[kind].shape[2] for kind in pose.kinds])
     out = Pen().ball((0., -1e4), .01).table((N, T), pose.time.device).repeat(1, 1, int(count.max()), 1)
-    for kind, index in by_kind(pose.kinds).items():
+    for kind, index in groups.items():
         out[index, :, :tables[kind].shape[2]] = tables[kind]
     return out, count
 
-# %% ../nbs/11c_actors.ipynb #0b6222c7
+# %% ../nbs/11c_actors.ipynb #13ce4f9e
 class Placement(NamedTuple):
     "Where figures are in the picture, each [N,T]."
     px: torch.Tensor  # foot point, pixels from the left
@@ -108,7 +110,7 @@ def bounds(figures: list[Figure], at: Placement) -> tuple:
     co, si = at.rot.cos(), at.rot.sin()
     return -up * si, up * co, half * co.abs() + tall * si.abs(), half * si.abs() + tall * co.abs()
 
-# %% ../nbs/11c_actors.ipynb #09de0ef8
+# %% ../nbs/11c_actors.ipynb #b3ee688d
 class Patch(NamedTuple):
     "m figures of one kind, painted into patches of h by w pixels in T frames."
     who: list  # [m] their numbers
@@ -134,14 +136,14 @@ def patch_pixels(ox, oy, mirror, h: int, w: int) -> tuple:
     column = torch.where(mirror[..., None], w - 1 - column, column)
     return (ox[..., None] + column)[..., None, :], (oy[..., None] + torch.arange(h, device=oy.device))[..., None]
 
-# %% ../nbs/11c_actors.ipynb #06b0a778
+# %% ../nbs/11c_actors.ipynb #f690e691
 SIZES = (12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256, 384, 512)
 
 
-def paint_group(who: list, kind: str, pose: Pose, at: Placement, light, rim, size: tuple, parts: bool) -> Patch:
+def paint_group(who: list, figure: Figure, pose: Pose, at: Placement, light, rim, size: tuple, parts: bool) -> Patch:
     "Patches of figures that share kind and size class."
     (m, T), (H, W) = at.px.shape, size
-    mx, my, half_w, half_h = bounds([CAST[kind]] * m, at)
+    mx, my, half_w, half_h = bounds([figure] * m, at)
     w, h = (min(-(-int(2 * half.max() + 4) // 4) * 4, most) for half, most in ((half_w, W), (half_h, H)))
     ox = (at.px + mx - w / 2).floor().long() if w < W else torch.zeros_like(at.px).long()
     oy = (at.py - my - h / 2).floor().long() if h < H else torch.zeros_like(at.px).long()
@@ -149,7 +151,7 @@ def paint_group(who: list, kind: str, pose: Pose, at: Placement, light, rim, siz
     column, row = patch_pixels(ox, oy, mirror, h, w)
     X, Y = at.local(column + .5, row + .5)
     flat = lambda v: v.expand(m, T, *v.shape[2:]).flatten(0, 1)
-    table, ppu = figure_table(kind, pose), flat(at.k)
+    table, ppu = figure.draw(pose).table(pose.time.shape, pose.time.device), flat(at.k)
     toward = light[:, None] * torch.stack([at.face, torch.ones_like(at.face)], -1)
     outline, reach = .85 * max(1., H / 64) / ppu, 3. * H / 64
     art = paint(flat(table), flat(X), flat(Y), ppu, outline, flat(toward), flat(rim[:, None]), parts, reach)
@@ -171,7 +173,7 @@ def body_flow(table, part, X, Y, at: Placement, column, row) -> torch.Tensor:
         flow[:, :-1] = torch.stack([cx - column[:, :-1] - .5, cy - row[:, :-1] - .5], 2) * (part[:, :-1, None] >= 0)
     return flow
 
-# %% ../nbs/11c_actors.ipynb #613a1ea0
+# %% ../nbs/11c_actors.ipynb #fd559c02
 @dataclass
 class Patches:
     "All painted figures of a batch."
@@ -192,22 +194,23 @@ def place_actors(
     rim: torch.Tensor,  # [N,3] colour of the rim light
     size,  # the frame's height and width in pixels: an int or a pair
     parts: bool = False,  # also the part seen at each pixel, and where its point goes
+    figures: dict = CAST,  # who can be drawn
 ) -> Patches:
     "Paints every figure in every frame into small patches, ready for `paste`."
     size = (size, size) if isinstance(size, int) else tuple(size)
-    N, T = pose.time.shape
+    (N, T), kinds = pose.time.shape, by_kind(pose.kinds, figures)
     at = Placement(*(torch.as_tensor(v, dtype=torch.float32, device=px.device).expand(N, T) for v in (px, py, k, rot, face, squash)))
-    _, _, half_w, half_h = bounds([CAST[kind] for kind in pose.kinds], at)
+    _, _, half_w, half_h = bounds([figures[kind] for kind in pose.kinds], at)
     need = (2 * torch.maximum(half_w, half_h).amax(1)).tolist()
     fits = [next((c for c in SIZES if c >= least), SIZES[-1]) for least in need]
     groups = []
-    for kind, index in by_kind(pose.kinds).items():
+    for kind, index in kinds.items():
         for c in sorted({fits[i] for i in index}):
             who = [i for i in index if fits[i] == c]
-            groups.append(paint_group(who, kind, pose.select(who), at.select(who), light[who], rim[who], size, parts))
+            groups.append(paint_group(who, figures[kind], pose.select(who), at.select(who), light[who], rim[who], size, parts))
     return Patches(groups, size, N)
 
-# %% ../nbs/11c_actors.ipynb #737d93f1
+# %% ../nbs/11c_actors.ipynb #2142dd89
 def ranks(order: list, clips: list) -> list:
     "Each figure's place in its clip's painting order, 0 first; -1 for those left out (order nan or clip -1)."
     rank, painted = [-1] * len(order), {}

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'SHIM', 'static', 'script', 'Parts', 'jpeg', 'embedded', 'Figure', 'in_kernel', 'widget_class', 'still',
-           'schedule_figure', 'smaller']
+           'in_language', 'said', 'schedule_figure', 'smaller']
 
-# %% ../nbs/40a_figures.ipynb #9b9004ae
+# %% ../nbs/40a_figures.ipynb #2252a189
 import base64
 import html
 import io
 import json
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 
 from .files import InputError, need, write_atomic
 
-# %% ../nbs/40a_figures.ipynb #79d67cc9
+# %% ../nbs/40a_figures.ipynb #3947d24f
 def static(name: str) -> str:
     "The text of a file in the package's folder `static`."
     return (files("sora_kit") / "static" / name).read_text(encoding="utf-8")
@@ -29,7 +30,7 @@ def script(view: str) -> str:
     "The whole ES module of a figure: the common part, then the figure's own file."
     return static("common.js") + static(f"{view}.js")
 
-# %% ../nbs/40a_figures.ipynb #1a5091d6
+# %% ../nbs/40a_figures.ipynb #f4e5c3d7
 MOST_BYTES = 12 << 20
 
 
@@ -68,7 +69,7 @@ def jpeg(picture: torch.Tensor, quality: int = 75) -> bytes:
     Image.fromarray(picture.cpu().numpy()).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
-# %% ../nbs/40a_figures.ipynb #c7371e83
+# %% ../nbs/40a_figures.ipynb #506f1b37
 SHIM = """
 const state = JSON.parse(document.getElementById("state").textContent);
 state.blob = document.getElementById("blob").textContent;
@@ -85,7 +86,7 @@ def embedded(value) -> str:
     "JSON that can stand inside a script element."
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
-# %% ../nbs/40a_figures.ipynb #125eb92a
+# %% ../nbs/40a_figures.ipynb #19f1cf65
 @dataclass(frozen=True, eq=False)
 class Figure:
     "What a figure shows; it displays itself live in a notebook, and `save` writes it as a page that needs no network."
@@ -98,7 +99,7 @@ class Figure:
     def page(self, kind: str = "alone auto") -> str:
         "A whole HTML page; kind: 'auto' follows the reader's dark mode, 'dark' is dark, 'alone' has a margin."
         body = script(self.view).replace("</script", "<\\/script")
-        return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.alt)}</title>'
+        return (f'<!doctype html><html lang="{html.escape(self.data.get("lang", "en"))}"><head><meta charset="utf-8"><title>{html.escape(self.alt)}</title>'
                 f'<meta name="viewport" content="width=device-width"><style>{static("figure.css")}</style></head>'
                 f'<body class="sk-page {kind}"><main id="here"></main><script type="application/json" id="state">{embedded({"data": self.data})}</script>'
                 f'<script type="text/plain" id="blob">{base64.b64encode(self.blob).decode()}</script>'
@@ -125,7 +126,7 @@ class Figure:
         bundle, metadata = live if isinstance(live, tuple) else (live, {})
         return {**bundle, "text/html": self.frame(), "text/plain": repr(self)}, metadata
 
-# %% ../nbs/40a_figures.ipynb #5083e9b0
+# %% ../nbs/40a_figures.ipynb #84f5f67b
 def in_kernel() -> bool:
     "Whether this process is a Jupyter kernel, so that a live widget has somebody to talk to."
     try: from IPython import get_ipython
@@ -145,7 +146,7 @@ def widget_class(view: str) -> type:
 
     return FigureWidget
 
-# %% ../nbs/40a_figures.ipynb #c805300c
+# %% ../nbs/40a_figures.ipynb #d7b967be
 def still(notebook: str | Path,
           theme: str = "light",     # or "dark"
           ) -> str:
@@ -163,11 +164,23 @@ def still(notebook: str | Path,
     text = exporter.from_notebook_node(book)[0]
     return "\n".join(line for line in text.split("\n") if not ("<script" in line and 'src=""' in line))
 
-# %% ../nbs/40a_figures.ipynb #e9083348
+# %% ../nbs/40a_figures.ipynb #63ab2079
+def in_language(lang: str) -> dict:
+    "What a figure's data need to say of their language: {} for English and for languages that nobody has translated the figures into."
+    known = re.fullmatch("[a-z]{2}", lang) and (files("sora_kit") / "static" / f"{lang}.json").is_file()
+    return {"lang": lang, "phrases": json.loads(static(f"{lang}.json"))} if known else {}
+
+
+def said(data: dict, text: str, *values) -> str:
+    "A text in the language of a figure's data; {} stands for a value."
+    return data.get("phrases", {}).get(text, text).format(*values)
+
+# %% ../nbs/40a_figures.ipynb #05a7a2ed
 def schedule_figure(frames,                # a Clip, or uint8 frames [F,H,W,3]
                     steps: int = 20,
                     shift: float = 1.,     # as the model was trained
                     size: int = 96,        # pixels of a shown frame
+                    lang: str = "en",      # of the figure's own words
                     n: int = 4) -> Figure:
     "An explorer of noise levels: steps, shift, signal-to-noise ratio, and a film at each level."
     from sora_kit.show import picked, pixels
@@ -179,10 +192,10 @@ def schedule_figure(frames,                # a Clip, or uint8 frames [F,H,W,3]
     sheet = torch.cat([torch.cat(list(small[i:i + half]), 1) for i in range(0, len(small) - len(small) % half, half)])
     parts.add(jpeg(sheet, 90), "image/jpeg")
     alt = getattr(frames, "alt", "a film")
-    data = {"title": "Which noise levels does a run visit?", "alt": alt, "steps": steps, "shift": float(shift), "parts": parts.table,
+    data = in_language(lang) | {"title": "Which noise levels does a run visit?", "alt": alt, "steps": steps, "shift": float(shift), "parts": parts.table,
             "lead": "A run walks from pure noise to a film. The shift moves its steps: more of them where the large shapes are decided, "
                     "fewer where detail is added."}
-    return Figure("schedule", data, f"Explorer of noise levels over {steps} steps: {alt}", parts.blob, 560)
+    return Figure("schedule", data, said(data, "Explorer of noise levels over {} steps: {}", steps, alt), parts.blob, 560)
 
 
 def smaller(frames: torch.Tensor, size: int) -> torch.Tensor:

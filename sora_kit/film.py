@@ -6,7 +6,7 @@
 __all__ = ['LONGEST', 'Backend', 'denoiser', 'noise', 'Plan', 'cross_fade', 'with_modules', 'finish', 'film_seconds', 'opening',
            'able', 'unheard']
 
-# %% ../nbs/30b_film.ipynb #d9e18c19
+# %% ../nbs/30b_film.ipynb #c8960696
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from .flow import Pred
 from .hooks import Registry
 from .session import KEPT_GROUPS, Given, Layout
 
-# %% ../nbs/30b_film.ipynb #15c52d0e
+# %% ../nbs/30b_film.ipynb #5d09e164
 @runtime_checkable
 class Backend(Protocol):
     "What a run, a trace and the figures ask of a model, whichever it is; `sora_kit.session.Backbone` is the one that is shipped."
@@ -47,7 +47,7 @@ class Backend(Protocol):
 
     def sound(self, mel: Tensor, samples: int) -> Tensor: "Normalised log-mel [B,mels,T] → samples float32 [B,samples]."
 
-# %% ../nbs/30b_film.ipynb #4b4b7892
+# %% ../nbs/30b_film.ipynb #bf6b554f
 def denoiser(backbone: Backend,
              words: Tensor,                                       # what the model reads, [B,…]
              guidance,                                            # anything with `branches` and `combine`
@@ -81,7 +81,7 @@ def noise(layout: Layout, seeds: list[int], piece: int = 0, step: int = 0) -> Te
     audio = [torch.randn(layout.audio_tokens, layout.audio_dim, generator=generator(seed, "audio" + name)) for seed in seeds]
     return layout.pack(torch.stack(video), torch.stack(audio))
 
-# %% ../nbs/30b_film.ipynb #6945da69
+# %% ../nbs/30b_film.ipynb #d9d34d74
 LONGEST = 20            # seconds
 
 
@@ -122,7 +122,7 @@ def cross_fade(old: Tensor,     # [..., T]
     both = old[..., at:] * (1 - ramp) + new[..., :overlap] * ramp
     return torch.cat([old[..., :at], both, new[..., overlap:]], -1)
 
-# %% ../nbs/30b_film.ipynb #b6214245
+# %% ../nbs/30b_film.ipynb #8db033d4
 def with_modules(backbone: Backend,
                  frames: Tensor,              # the film, uint8 [F,H,W,3]
                  mel: Tensor,                 # the model's own sound, normalised log-mel [1,mels,T]
@@ -157,7 +157,7 @@ def finish(backbone: Backend,
     else: sound = backbone.sound(mel, plan.layout.samples(plan.frames))
     return Clip(frames, plan.layout.fps, Audio(sound, plan.layout.sound.rate), captions, recipe)
 
-# %% ../nbs/30b_film.ipynb #f546f4f4
+# %% ../nbs/30b_film.ipynb #941e9d8e
 def film_seconds(layout: Layout, seconds: float | None) -> float:
     "The length of the film in seconds: the model's own by default."
     if seconds is None: return float(layout.frames / layout.fps)
@@ -183,12 +183,16 @@ def able(registry: Registry, id: str, steps: int) -> None:
     need(steps >= caps.get("min_steps", 1), "steps", steps, f"{id} needs at least {caps.get('min_steps', 1)}")
 
 
-def unheard(prompt: str, backbone: Backend) -> list[str]:
-    "One line for each thing in a prompt that the model cannot do, whatever the words mean."
+def unheard(prompt: str,
+            backbone: Backend,
+            audio: list[str] = (),      # ids of the audio modules that were chosen
+            ) -> list[str]:
+    "One line for each thing in a prompt that will not be seen or heard, whatever the words mean."
     lines, length = [], backbone.words([""]).shape[1]
     ids = backbone.tokenizer.ids(prompt)
     unseen = backbone.tokenizer.decode(ids[length:])[:80].strip()
     if unseen: lines.append(f"The model reads {length} pieces of words; it does not see: '…{unseen}'.")
-    if re.search(r"[\"“”„«»]|\b(says?|saying|speaks?|speaking|sings?|singing|sagt|spricht|singt)\b", prompt, re.I):
-        lines.append("Speech and song are not supported: nobody will say or sing words.")
+    asked = re.search(r"[\"“”„«»]|\b(says?|saying|speaks?|speaking|sings?|singing|sagt|spricht|singt)\b", prompt, re.I)
+    if asked and not any("speech" in id.rpartition("/")[2] for id in audio):
+        lines.append("Speech: the model's own sound has no words; the sound 'speech' says what stands in quotation marks.")
     return lines

@@ -6,7 +6,7 @@
 __all__ = ['lessons_app', 'Name', 'Home', 'Lang', 'brought', 'lesson', 'row', 'list_lessons', 'open_lesson', 'launch', 'new',
            'split', 'check', 'build', 'a11y']
 
-# %% ../nbs/43a_lesson_commands.ipynb #0c9c6202
+# %% ../nbs/43a_lesson_commands.ipynb #2de4b52d
 import json
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ import typer
 
 from .commands import Json
 
-# %% ../nbs/43a_lesson_commands.ipynb #b9d51a35
+# %% ../nbs/43a_lesson_commands.ipynb #e25d8b3f
 lessons_app = typer.Typer(help="Learn with lessons that check what you did; write and test your own.", no_args_is_help=True, rich_markup_mode=None,
                           context_settings={"help_option_names": ["-h", "--help"]})
 Name = Annotated[str, typer.Argument(help="A lesson's number, its id, or its folder.", metavar="LESSON")]
@@ -34,7 +34,7 @@ def lesson(name: str, folder: Path | None = None):
     from sora_kit.lessons import find_lesson
     return find_lesson(name, brought(), folder)
 
-# %% ../nbs/43a_lesson_commands.ipynb #2eb34553
+# %% ../nbs/43a_lesson_commands.ipynb #f73ee46b
 def row(info) -> str:
     "One line of the list."
     from sora_kit.lesson_format import languages
@@ -76,13 +76,15 @@ def open_lesson(name: Name, out: Annotated[Path | None, typer.Option("--output",
 def launch(notebook: Path):
     "JupyterLab with a notebook, until it is closed."
     import importlib.util
+    import os
     import subprocess
     import sys
     from sora_kit.files import need
     need(importlib.util.find_spec("jupyterlab"), "JupyterLab", "not installed", "install it with: pip install 'sora_kit[studio]', or use --no-start")
-    subprocess.run([sys.executable, "-m", "jupyterlab", notebook.name], cwd=notebook.resolve().parent)
+    as_root = ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)
+    subprocess.run([sys.executable, "-m", "jupyterlab", notebook.name, *as_root], cwd=notebook.resolve().parent)
 
-# %% ../nbs/43a_lesson_commands.ipynb #8d759e61
+# %% ../nbs/43a_lesson_commands.ipynb #b483b170
 @lessons_app.command()
 def new(id: Annotated[str, typer.Argument(help="Such as 20_shadows.")], title: Annotated[str, typer.Argument(help="The lesson's heading.")] = "A new lesson",
         home: Annotated[Path, typer.Option("--folder", help="Where the lesson's folder is made.", metavar="FOLDER")] = Path("lessons")):
@@ -106,7 +108,7 @@ def split(name: Name, out: Annotated[Path, typer.Option("--output", "-o", help="
 
 @lessons_app.command()
 def check(names: Annotated[list[str] | None, typer.Argument(help="Lessons: numbers, ids or folders.", metavar="LESSON")] = None,
-          everything: Annotated[bool, typer.Option("--all", help="Every lesson of sora_kit and of --folder.")] = False, folder: Home = None, as_json: Json = False):
+          everything: Annotated[bool, typer.Option("--all", help="Every lesson of sora_kit, of the folder lessons here, and of --folder.")] = False, folder: Home = None, as_json: Json = False):
     "Run lessons: solutions must pass, empty stubs must fail, and each wrong answer must meet its own hint."
     def work():
         from dataclasses import asdict

@@ -6,7 +6,7 @@
 __all__ = ['WORDS', 'LOCAL', 'run_check', 'Checked', 'check_exercise', 'lesson_homes', 'plugin_folder', 'find_lessons',
            'find_lesson', 'checks_to_json', 'give_files', 'local_checks', 'exercises_from', 'Lesson', 'Hint']
 
-# %% ../nbs/42c_lessons.ipynb #a80a1f41
+# %% ../nbs/42c_lessons.ipynb #d459cb20
 import html
 import inspect
 import json
@@ -21,7 +21,7 @@ from .files import InputError, need, parse_json, write_atomic
 from .lesson_figures import quiz_figure
 from .lesson_format import LARGEST, Check, Exercise, LessonInfo, Source, hints_in, inside, languages, localised, quiz_in, text_of
 
-# %% ../nbs/42c_lessons.ipynb #10271891
+# %% ../nbs/42c_lessons.ipynb #c6518420
 def run_check(check: Check,
               names: dict,      # what the student has defined
               ) -> str | None:
@@ -39,7 +39,7 @@ def run_check(check: Check,
         return f"your code stopped with {type(problem).__name__}: {problem}"
     return None
 
-# %% ../nbs/42c_lessons.ipynb #0fe5aa2f
+# %% ../nbs/42c_lessons.ipynb #51d67022
 WORDS = {"en": {"passed": "all {n} checks pass", "not yet": "not yet", "found": "Found", "hints": "Stuck? lesson.hint(\"{exercise}\") gives the next of {n} hints.",
                 "hint": "Hint {i} of {n}", "hidden": "It works for the examples, but not in general."},
          "de": {"passed": "alle {n} Prüfungen bestanden", "not yet": "noch nicht", "found": "Gefunden", "hints": "Kommst du nicht weiter? lesson.hint(\"{exercise}\") gibt den nächsten von {n} Hinweisen.",
@@ -87,11 +87,12 @@ def check_exercise(exercise: Exercise, names: dict, hints: dict | None = None, l
         passed.append(check.name)
     return Checked(exercise.name, tuple(passed), lang=lang)
 
-# %% ../nbs/42c_lessons.ipynb #d341479d
+# %% ../nbs/42c_lessons.ipynb #4f757a6d
 def lesson_homes() -> list[Path]:
-    "Folders with the lessons that come with sora_kit."
+    "Folders with the lessons that come with sora_kit, and the folder `lessons` in which `new` puts yours."
     here = Path(__file__).resolve() if "__file__" in globals() else Path.cwd() / "sora_kit" / "x"
-    return [p for p in (here.parent.parent / "lessons", Path(sys.prefix) / "share" / "sora_kit" / "lessons") if p.is_dir()]
+    homes = here.parent.parent / "lessons", Path(sys.prefix) / "share" / "sora_kit" / "lessons", Path.cwd() / "lessons"
+    return [p for p in dict.fromkeys(p.resolve() for p in homes) if p.is_dir()]
 
 
 def plugin_folder(spec) -> Path:
@@ -130,7 +131,7 @@ def find_lesson(name: str | Path, specs: Iterable = (), folder: str | Path | Non
     need(len(fits) == 1, "lesson", str(name), f"there are: {', '.join(full) or 'none'}")
     return fits[0]
 
-# %% ../nbs/42c_lessons.ipynb #7cfe103d
+# %% ../nbs/42c_lessons.ipynb #398ff6d3
 LOCAL = "checks.json"
 
 

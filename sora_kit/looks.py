@@ -7,7 +7,7 @@ __all__ = ['LOOKS', 'colours', 'pixels', 'blur', 'edges', 'ink', 'rough', 'rgb',
            'blueprint', 'panes', 'stained_glass', 'FilmNoir', 'palette_of', 'StyleJudge', 'fit_judge', 'through_codec',
            'judge_for']
 
-# %% ../nbs/28a_looks.ipynb #26b27f35
+# %% ../nbs/28a_looks.ipynb #bb4e8e0d
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from .render import render
 from .scenes import sample_scene
 from .shapes import hash01
 
-# %% ../nbs/28a_looks.ipynb #5577100f
+# %% ../nbs/28a_looks.ipynb #785078e8
 def colours(video: Tensor) -> Tensor:
     "uint8 [F,H,W,3] → float [F,3,H,W] in 0..1."
     fits = video.dtype == torch.uint8 and video.ndim == 4 and video.shape[3] == 3 and video.numel()
@@ -70,7 +70,7 @@ def rough(height: int, width: int, cells: int, seed: int) -> Tensor:
 
 def rgb(*values: float) -> Tensor: return torch.tensor(values)[:, None, None]
 
-# %% ../nbs/28a_looks.ipynb #7ab1947d
+# %% ../nbs/28a_looks.ipynb #0efb21b4
 def standing_out(x: Tensor, radius: float = .16) -> Tensor:
     "How far each pixel's colour is from that of its surroundings, [F,1,H,W], about 0..1."
     return (x - blur(x, radius)).abs().amax(1, keepdim=True)
@@ -89,7 +89,7 @@ def chalkboard(video: Tensor) -> Tensor:
     out = board + fill * (chalk * .92 - board)
     return pixels(out + line.clamp(max=1) * (.35 + .62 * chalk - out))
 
-# %% ../nbs/28a_looks.ipynb #08e7c39a
+# %% ../nbs/28a_looks.ipynb #13acc49e
 def ruled(height: int, width: int, lines: int = 8) -> Tensor:
     "A measuring grid [1,1,H,W]: 1 on a line, 0 between."
     def axis(n): return (((torch.arange(n) + .5) * lines / height + .5) % 1 - .5).abs()
@@ -108,7 +108,7 @@ def blueprint(video: Tensor) -> Tensor:
     line = edges(x, .10, .38)
     return pixels(out + .9 * line * (rgb(.93, .97, 1.) - out))
 
-# %% ../nbs/28a_looks.ipynb #11c6c122
+# %% ../nbs/28a_looks.ipynb #baddbfe1
 def panes(height: int, width: int, across: int = 5, seed: int = 11) -> Tensor:
     "Lead between irregular pieces of glass, [1,1,H,W] in 0..1: where the two nearest of `across`² points are equally far."
     i = torch.arange(-1, across + 1)
@@ -134,10 +134,10 @@ def stained_glass(video: Tensor) -> Tensor:
     lead = torch.maximum(panes(H, W) * (.95 - drawn), torch.maximum(ink(x), .35 * edges(soft, .13, .40)))
     return pixels(glass + lead * (rgb(.05, .05, .06) - glass))
 
-# %% ../nbs/28a_looks.ipynb #8f369068
+# %% ../nbs/28a_looks.ipynb #a8743045
 LOOKS: dict[str, Callable[[Tensor], Tensor]] = {"chalkboard": chalkboard, "blueprint": blueprint, "stained-glass": stained_glass}
 
-# %% ../nbs/28a_looks.ipynb #8baa8cd7
+# %% ../nbs/28a_looks.ipynb #79615856
 @dataclass(frozen=True)
 class FilmNoir:
     "Black and white with hard contrast, a dark rim and moving grain: a style adapter for finished frames."
@@ -161,7 +161,7 @@ class FilmNoir:
         noir = hard + self.grain * noise / noise.std().clamp(min=1e-6) * (.4 + 1.2 * hard * (1 - hard))
         return video.clone() if scale == 0 else pixels(torch.lerp(x, noir.expand_as(x), scale))
 
-# %% ../nbs/28a_looks.ipynb #d28134fb
+# %% ../nbs/28a_looks.ipynb #af808567
 def palette_of(frames: Tensor) -> Tensor:
     "Shares of 4 × 4 × 4 colours, of edges and of saturation in each frame: uint8 [F,H,W,3] → [F,66]."
     x = colours(frames)
@@ -183,7 +183,7 @@ class StyleJudge:
         logits = palette_of(frames) @ self.weight.T + self.bias
         return self.names[int(logits.log_softmax(1).mean(0).argmax())]
 
-# %% ../nbs/28a_looks.ipynb #64679e80
+# %% ../nbs/28a_looks.ipynb #c9b8af0f
 def fit_judge(films: dict[str, Tensor],      # frames uint8 [N,H,W,3] of each look
               steps: int = 200) -> StyleJudge:
     "Logistic regression on `palette_of`, with a little weight decay."

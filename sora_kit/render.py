@@ -6,7 +6,7 @@
 __all__ = ['Troupe', 'skyline_tower', 'gather', 'dress', 'fill_hands', 'contact_shadows', 'on_screen', 'render_group',
            'number_within_clip', 'depth_map', 'scenery_flow', 'Rendered', 'render', 'finish']
 
-# %% ../nbs/13b_render.ipynb #680d50e0
+# %% ../nbs/13b_render.ipynb #230e31cd
 import random
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from .actors import CAST, Pose, hand, paste, place_actors
 from .places import GROUND, PALETTE, TIMES, View, far, grade, near, weather, wet_street
 from .scenes import Actor, Motion, Scene, cast, simulate
 
-# %% ../nbs/13b_render.ipynb #2ee0e721
+# %% ../nbs/13b_render.ipynb #ee0d9655
 @dataclass
 class Troupe:
     "The cast of a batch of scenes as a structure of arrays; N figures, T frames."
@@ -63,10 +63,10 @@ def dress(actors, scenes, tracks) -> Pose:
                 tracks["x"][:, :1].expand_as(lit), rgb(a.colour for a in actors), rgb(a.colour2 for a in actors),
                 torch.tensor([hair[s.seed % 4] for s in scenes]))
 
-# %% ../nbs/13b_render.ipynb #ad5f2b14
-def fill_hands(troupe: Troupe) -> None:
+# %% ../nbs/13b_render.ipynb #053d637c
+def fill_hands(troupe: Troupe, figures: dict = CAST) -> None:
     "Move held things (motion 'held') to the hand of the figure before them that holds them; changes the tracks."
-    point = hand(troupe.pose)                                                    # [N,T,2]
+    point = hand(troupe.pose, figures)                                           # [N,T,2]
     x, y, face = troupe.tracks["x"], troupe.tracks["y"], troupe.tracks["face"]
     for i, thing in enumerate(troupe.actors):
         if thing.motion != "held": continue
@@ -75,15 +75,15 @@ def fill_hands(troupe: Troupe) -> None:
         x[i] = x[j] + face[j] * point[j, :, 0] * size
         y[i] = y[j] + point[j, :, 1] * size - .35 * thing.size * (thing.kind == "glass")
 
-# %% ../nbs/13b_render.ipynb #4dc6f7bc
-def contact_shadows(frames, view, troupe, ground, rows):
+# %% ../nbs/13b_render.ipynb #fc926754
+def contact_shadows(frames, view, troupe, ground, rows, figures):
     "Darken an ellipse under each of the figures `rows`, fainter the higher it floats; frames [B,T,3,H,W] in place."
     X, Y, ppu = view.xy(1.)                                                      # [B,T,1,W], [B,T,H,1]
     for i in rows:
         a, b = troupe.actors[i], int(troupe.clip[i])
         height = (troupe.tracks["y"][i] - ground[i]).clamp(min=0)[:, None, None]
         fade = 1 / (1 + 2.5 * height)
-        reach = a.size * CAST[a.kind].half_width * .72 * fade
+        reach = a.size * figures[a.kind].half_width * .72 * fade
         d = torch.hypot(X[b] - troupe.tracks["x"][i][:, None, None], (Y[b] - ground[i]) * 3.6) - reach
         frames[b] *= 1 - ((.5 - d * ppu[b] * .45).clamp(0, 1) * .38 * fade)[:, None]
 
@@ -98,8 +98,8 @@ def on_screen(view: View, troupe: Troupe):
     py = view.H / 2 - (troupe.tracks["y"] - cy * parallax) * ppu
     return px, py, (size * ppu).expand_as(px)
 
-# %% ../nbs/13b_render.ipynb #1e1b5d81
-def render_group(scenes, motions, size, owner, flow=None):
+# %% ../nbs/13b_render.ipynb #d30c0799
+def render_group(scenes, motions, size, owner, flow=None, figures=CAST):
     """Frames [B,T,3,H,W] in 0..1 of scenes that share place and time of day, and the view; `owner` [B,T,H,W] receives the cast row seen, -1 for none,
     `flow` [B,T,2,H,W] how figures move."""
     place, now, T, B = scenes[0].place, TIMES[scenes[0].time], len(motions[0].time), len(scenes)
@@ -109,11 +109,12 @@ def render_group(scenes, motions, size, owner, flow=None):
     wet = torch.tensor([float(s.weather in ("rain", "snow")) for s in scenes])
     seed = torch.tensor([s.seed for s in scenes])
     troupe = gather(scenes, motions)
-    fill_hands(troupe)
+    fill_hands(troupe, figures)
     N, ambient = len(troupe.actors), torch.tensor(now.actor_ambient).expand(B, 3)
     light, rim = torch.tensor(now.light).expand(N, 2), torch.tensor(now.rim).expand(N, 3)
     px, py, k = on_screen(view, troupe)
-    patches = place_actors(troupe.pose, px, py, k, *(troupe.tracks[n] for n in ("rot", "face", "squash")), light, rim, size, parts=flow is not None)
+    how = (troupe.tracks[n] for n in ("rot", "face", "squash"))
+    patches = place_actors(troupe.pose, px, py, k, *how, light, rim, size, flow is not None, figures)
     bursts = [s.bursts for s in scenes]
     frames = far(place, view, now, t, wet, seed, bursts if any(bursts) else ()).expand(B, T, -1, -1, -1).contiguous()
     depth = torch.tensor([-(a.y - .3 * (a.motion in ("flies", "floats")) - (a.motion == "held")) for a in troupe.actors])
@@ -122,7 +123,7 @@ def render_group(scenes, motions, size, owner, flow=None):
     frames = near(place, view, frames, now, t, wet, seed).expand(B, T, -1, -1, -1).contiguous()
     ground = torch.cat([torch.cat([m.ground, torch.zeros(1)]) if skyline_tower(s) else m.ground for s, m in zip(scenes, motions)])
     rows = [i for i, a in enumerate(troupe.actors) if not troupe.far[i] and a.kind != "boat" and a.motion not in ("held", "flies")]
-    contact_shadows(frames, view, troupe, ground, rows)
+    contact_shadows(frames, view, troupe, ground, rows, figures)
     if place == "street" and wet.any():
         frames = wet_street(frames, view, t, wet * torch.tensor([float(s.weather == "rain") for s in scenes])).contiguous()
     paste(frames, patches, torch.where(troupe.far, nowhere, depth), troupe.clip, ambient, halo=now.halo, mask=owner, flow=flow)
@@ -135,7 +136,7 @@ def number_within_clip(owner, clip):
     first = torch.searchsorted(clip, torch.arange(len(owner)))
     owner.sub_(torch.where(owner >= 0, first.view(-1, 1, 1, 1), 0))
 
-# %% ../nbs/13b_render.ipynb #baf2a924
+# %% ../nbs/13b_render.ipynb #c26457a1
 def depth_map(scenes, motions, view, owner) -> torch.Tensor:
     "Depth [B,T,H,W] in 0..1 by the ground under each pixel's figure, or under the pixel itself."
     Y = view.xy(1.)[1][..., 0]                                                   # [B,T or 1,H] world height of the rows
@@ -157,7 +158,7 @@ def scenery_flow(motions, size) -> torch.Tensor:
     flow[:, :-1, 1] = -(y * (ratio - 1) - (cy[:, 1:] - cy[:, :-1]) * zoom[:, 1:] * size / 2)
     return flow
 
-# %% ../nbs/13b_render.ipynb #46f3a64c
+# %% ../nbs/13b_render.ipynb #beb2052a
 @dataclass
 class Rendered:
     "Frames and what is certain about them."
@@ -176,10 +177,11 @@ def render(
     starts=None,                # seconds of film before the first frame, one a scene: stills from anywhere in a clip
     batch: int = 8,             # clips painted together: small batches stay in the processor's cache
     truth: bool = False,        # also depth and optical flow
+    figures: dict = CAST,       # who can appear; a session knows those of its plugins, too: `session.figures`
 ) -> Rendered:
     "Paint scenes; ground truth comes along."
     starts = starts or [0.] * len(scenes)
-    motions = [simulate(s, frames, fps, start) for s, start in zip(scenes, starts)]
+    motions = [simulate(s, frames, fps, start, figures) for s, start in zip(scenes, starts)]
     shape = len(scenes), frames, size, size
     out, owner = torch.empty(*shape, 3, dtype=torch.uint8), torch.full(shape, -1, dtype=torch.int8)
     depth, flow = (torch.zeros(shape), torch.zeros(len(scenes), frames, 2, size, size)) if truth else (None, None)
@@ -188,7 +190,7 @@ def render(
     for index in (g[k:k + batch] for g in groups.values() for k in range(0, len(g), batch)):
         part, moves, seen = [scenes[i] for i in index], [motions[i] for i in index], torch.full((len(index), *shape[1:]), -1)
         moving = scenery_flow(moves, size) if truth else None
-        picture, view = render_group(part, moves, size, seen, moving)
+        picture, view = render_group(part, moves, size, seen, moving, figures)
         picture = finish(picture, view, part, moves[0].time)
         out[index] = (picture.clamp(0, 1) * 255 + .5).to(torch.uint8).permute(0, 1, 3, 4, 2)
         owner[index] = seen.to(torch.int8)

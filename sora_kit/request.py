@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['worn', 'Request']
 
-# %% ../nbs/30b_request.ipynb #20641599
+# %% ../nbs/30b_request.ipynb #1af2719d
 import hashlib
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from .lineage import listed, spelled
 from .script import understand
 from .session import Session, chosen
 
-# %% ../nbs/30b_request.ipynb #308a0d5e
+# %% ../nbs/30b_request.ipynb #6190c4ba
 def worn(registry: Registry, name: str) -> tuple[Component, object]:
     "A style adapter and its line in the recipe; `scale` in its name says how strongly it is put on, 1 by default."
     word, _, rest = name.partition(":")
@@ -33,7 +33,7 @@ def worn(registry: Registry, name: str) -> tuple[Component, object]:
     except ValueError as problem: raise InputError(f"{part.id}: {problem}") from problem
     return replace(part, params=part.params | {"scale": scale}), adapter
 
-# %% ../nbs/30b_request.ipynb #f90a3615
+# %% ../nbs/30b_request.ipynb #aee8123b
 class Request:
     "What was asked for, read and checked; `InputError` names what is wrong."
 
@@ -53,7 +53,8 @@ class Request:
                  deadline: float | None = None):          # seconds of computing that its steps may take
         self.session, self.backbone, self.lang, self.deadline = session, session.backbone, lang, deadline
         layout = self.backbone.layout
-        self.script = understand(prompt, lang)
+        guests = session.guests
+        self.script = understand(prompt, lang, tuple(guest.words for guest in guests.values()))
         self.filters = tuple(listed("filters", filters))
         self.verdict = session.judge(self.script.prompt, self.filters)
         if self.verdict.action == "block": raise InputError(f"this film is not made: {self.verdict.reason}")
@@ -64,6 +65,7 @@ class Request:
         self.seed, self.steps, self.seconds = int(seed), steps, film_seconds(layout, seconds)
         self.plan = Plan(max(1, round(self.seconds * layout.fps)), layout)
         self._choose(sampler, guidance, listed("styles", styles), listed("audio", audio))
+        self._bring([guests[a.kind].style for a in self.script.actors if a.kind in guests])
         frames = None if first is None else opening(first, self.plan.kept)
         self.first = None if first is None else self.backbone.encode(frames)
         self.parents = () if first is None else (hashlib.sha256(frames.numpy().tobytes()).hexdigest(),)
@@ -78,15 +80,21 @@ class Request:
         used_sampler, self.sampler = choose("sampler", sampler)
         used_guidance, self.guidance = choose("guidance", guidance)
         able(self.session.registry, used_sampler.id, self.steps)
-        self.styles = [worn(self.session.registry, name) for name in styles]
+        self.styles = self.asked = [worn(self.session.registry, name) for name in styles]
         self.audio = [choose("audio_module", name) for name in audio]
         self.components = used_sampler, used_guidance
+
+    def _bring(self, adapters: list[str | None]):
+        "Add the style adapters without which the model cannot draw the actors of the prompt, unless they were asked for."
+        there = {part.id for part, _ in self.asked}
+        needed = [name for name in dict.fromkeys(adapters) if name and name not in there]
+        self.styles = [*self.asked, *(worn(self.session.registry, name) for name in needed)]
 
     @property
     def settings(self) -> dict:
         "What was asked for, in plain values."
         sampler, guidance = map(spelled, self.components)
-        styles, audio = ([spelled(part) for part, _ in parts] for parts in (self.styles, self.audio))
+        styles, audio = ([spelled(part) for part, _ in parts] for parts in (self.asked, self.audio))
         return {"prompt": self.script.prompt, "seed": self.seed, "steps": self.steps, "sampler": sampler, "guidance": guidance,
                 "seconds": self.seconds, "lang": self.lang, "styles": styles, "audio": audio or None, "filters": list(self.filters)}
 

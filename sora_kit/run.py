@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REMEMBERED', 'FORMAT', 'Cancelled', 'DeadlinePassed', 'Run']
 
-# %% ../nbs/30b_run.ipynb #a4b67939
+# %% ../nbs/30b_run.ipynb #adc78c3c
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from .request import Request
 from .samplers import walk
 from .session import Given, Session
 
-# %% ../nbs/30b_run.ipynb #24d6c877
+# %% ../nbs/30b_run.ipynb #171c467c
 REMEMBERED = 256        # megabytes of positions that a run keeps to go back to
 FORMAT = "sora_kit.run/1"
 
@@ -40,7 +40,7 @@ class Cancelled(RuntimeError):
 class DeadlinePassed(MachineError):
     "The run has used up the seconds it was given."
 
-# %% ../nbs/30b_run.ipynb #3bf834b4
+# %% ../nbs/30b_run.ipynb #5e45e878
 class Run(Request):
     "Makes one film from a sentence: iterate to see each `Step`, or ask for the `result`."
 

@@ -8,7 +8,7 @@ __all__ = ['MOVES', 'ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS
            'combination', 'is_flagship', 'held_out', 'sample_actor', 'sample_scene', 'cast', 'mirrored', 'bounce',
            'hops', 'simulate']
 
-# %% ../nbs/13_scenes.ipynb #843a3768
+# %% ../nbs/13_scenes.ipynb #2fc0adce
 import hashlib
 import math
 import random
@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import torch
 
-from .actors import CAST
+from .actors import CAST, by_kind
 
-# %% ../nbs/13_scenes.ipynb #ee61a015
+# %% ../nbs/13_scenes.ipynb #e436cfd3
 MOVES = {
     "child": ("stands", "walks", "runs", "jumps"), "dog": ("stands", "walks", "runs", "jumps"),
     "cat": ("stands", "walks", "runs", "jumps"), "robot": ("stands", "walks", "runs", "jumps"),
@@ -35,7 +35,7 @@ MOTIONS = ("stands", "walks", "runs", "jumps", "flies", "floats", "bounces", "ro
 CAMERAS = ("static", "pan_left", "pan_right", "zoom_in", "zoom_out")
 MOODS = ("none", "calm", "happy", "tense")
 
-# %% ../nbs/13_scenes.ipynb #ea8adfda
+# %% ../nbs/13_scenes.ipynb #f37001a2
 SIZES = {
     "child": (.85, 1.), "dog": (.66, .8), "cat": (.66, .8), "robot": (.85, 1.), "bird": (.6, .75), "car": (.62, .76), "boat": (.8, .95),
     "balloon": (.75, .9), "ball": (.42, .55), "tree": (1.2, 1.4), "house": (1.05, 1.25), "tower": (1.4, 1.6), "glass": (.8, .95),
@@ -46,7 +46,7 @@ GRAVITY = 5.                              # world units / s², the same for ever
 SECONDS = 17 / 8                          # length of a clip
 GAITS = {"walks": 1., "runs": 1.4}         # how far the legs swing
 
-# %% ../nbs/13_scenes.ipynb #d9152740
+# %% ../nbs/13_scenes.ipynb #338d2ba6
 @dataclass(frozen=True)
 class Actor:
     "One figure of a scene; lengths in world units (the view is 2 × 2, centre 0, y up), speeds in units a second."
@@ -77,7 +77,7 @@ class Scene:
     seed: int = 0
     bursts: tuple = ()         # fireworks: (x, y, time [s of film], radius, colour)
 
-# %% ../nbs/13_scenes.ipynb #9e6a2a10
+# %% ../nbs/13_scenes.ipynb #3e093533
 class Event(NamedTuple):
     "Something that happens at a moment and can be heard; time in seconds of film."
     time: float
@@ -105,7 +105,7 @@ class Motion:
     world_time: torch.Tensor   # [T] seconds of the world
     events: list
 
-# %% ../nbs/13_scenes.ipynb #f136ebc0
+# %% ../nbs/13_scenes.ipynb #00214e95
 def combination(actor: Actor, scene: Scene) -> str:
     "What counts as one combination: who, in which colour, doing what, where and when."
     return "|".join((actor.kind, actor.colour, actor.motion, scene.place, scene.time))
@@ -127,7 +127,7 @@ def held_out(scene: Scene) -> bool:
     digest = lambda a: int.from_bytes(hashlib.blake2b(combination(a, scene).encode(), digest_size=8).digest(), "little")
     return is_flagship(scene) or any(digest(a) % 10 == 0 for a in scene.actors)
 
-# %% ../nbs/13_scenes.ipynb #ee6beee5
+# %% ../nbs/13_scenes.ipynb #2349c0fd
 FEET, BACK, SEA, AIR = (-.84, -.68), (-.54, -.48), (-.30, -.20), (-.05, .25)
 
 
@@ -150,7 +150,7 @@ def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = 
     return Actor(kind, colour, motion, direction or rng.choice(("left", "right")), x=rng.uniform(-.3, .3), y=_height(kind, motion, size, rng),
                  size=size, speed=speed, phase=rng.random(), colour2=rng.choice([c for c in COLOURS if c != colour]))
 
-# %% ../nbs/13_scenes.ipynb #3be5ebf8
+# %% ../nbs/13_scenes.ipynb #63c3ae75
 def _pair(rng, first, relation):
     "A second actor: ahead of the first in a chase, else at its side."
     if relation == "chases":
@@ -171,7 +171,7 @@ def _bursts(rng, n=3):
     times = [.25 + SECONDS * k / n + rng.uniform(0., .3) for k in range(n)]
     return tuple((rng.uniform(-.7, .7), rng.uniform(.4, .72), t, rng.uniform(.32, .48), rng.choice(COLOURS[:8])) for t in times)
 
-# %% ../nbs/13_scenes.ipynb #75ed631f
+# %% ../nbs/13_scenes.ipynb #022301d9
 def sample_scene(
     rng: random.Random,
     kind: str = "",           # of the first actor; "" draws one
@@ -214,7 +214,7 @@ def mirrored(scene: Scene) -> Scene:
     actors = tuple(replace(a, direction=turn[a.direction], x=-a.x) for a in scene.actors)
     return replace(scene, actors=actors, camera=turn.get(scene.camera, scene.camera), bursts=tuple((-x, *rest) for x, *rest in scene.bursts))
 
-# %% ../nbs/13_scenes.ipynb #ffac7bee
+# %% ../nbs/13_scenes.ipynb #5c1c203e
 def bounce(
     t: torch.Tensor,          # world seconds [T]
     start: float,             # when the first fall began
@@ -244,8 +244,8 @@ def hops(t: torch.Tensor, phase: float, air: float = .72, rest: float = .38) -> 
     takeoffs = [(k - phase) * cycle for k in range(first, last)]
     return y, crouch, takeoffs, [(k - phase) * cycle + air for k in range(first - 1, last)]
 
-# %% ../nbs/13_scenes.ipynb #5482c7ee
-def _rows(a, motion, t, mid):
+# %% ../nbs/13_scenes.ipynb #8c4dfdbd
+def _rows(a, motion, t, mid, figures):
     "Tracks of one actor over world time `t` [T], and its events as (world time, kind, strength)."
     T, side = len(t), 1. if a.direction == "right" else -1.
     still, events = torch.zeros(T), []
@@ -253,7 +253,7 @@ def _rows(a, motion, t, mid):
     row = dict(x=a.x + side * dist, y=torch.full((T,), a.y), rot=still, squash=still + 1, phase=still + 2 * math.pi * a.phase, amp=still, spin=still,
                face=still + side, reach=still + float(bool(a.holds)), fly=still)
     if motion in GAITS:
-        stride = CAST[a.kind].stride * GAITS[motion] * a.size
+        stride = figures[a.kind].stride * GAITS[motion] * a.size
         row |= dict(phase=2 * math.pi * (dist / stride + a.phase), amp=still + GAITS[motion])
         first, last = (math.ceil(2 * (a.speed * (s - mid) / stride + a.phase)) for s in (0., float(t[-1]) + 1e-3))
         events = [((k / 2 - a.phase) * stride / a.speed + mid, "footstep", .7 if motion == "runs" else .45) for k in range(first, last)]
@@ -277,7 +277,7 @@ def _rows(a, motion, t, mid):
         row |= dict(rot=.07 * torch.sin(2.2 * t + 6 * a.phase), y=row["y"] + .025 * torch.sin(2.2 * t + 6 * a.phase + 1))
     return row, events
 
-# %% ../nbs/13_scenes.ipynb #d393314b
+# %% ../nbs/13_scenes.ipynb #f3b17394
 def _camera(kind, u):
     "Camera track [3,T] (centre x, centre y, zoom) over u in 0..1."
     ease = u * u * (3 - 2 * u) - .5
@@ -300,14 +300,16 @@ def simulate(
     frames: int = 17,
     fps: float = 8.,
     start: float = 0.,        # seconds of film before the first frame: stills are taken anywhere in the clip
+    figures: dict = CAST,     # who can appear, with the length of their steps
 ) -> Motion:
     "Play the scene: tracks of every actor of `cast(scene)`, the camera, and all events in order of time."
+    by_kind([a.kind for a in cast(scene)], figures)          # everybody is known
     time = start + torch.arange(frames, dtype=torch.float32) / fps
     rate = .5 if scene.slow else 1.
     world, mid, end = time * rate, SECONDS * rate / 2, start + frames / fps
     rows, events = [], [e for e in _calls(scene, SECONDS)] + [Event(b[2], "burst", -1, 1.) for b in scene.bursts]
     for i, a in enumerate(scene.actors):
-        row, heard = _rows(a, a.motion, world, mid)
+        row, heard = _rows(a, a.motion, world, mid, figures)
         rows.append(row)
         events += [Event(s / rate, kind, i, strength) for s, kind, strength in heard]
     for holder, row in [(a, r) for a, r in zip(scene.actors, list(rows)) if a.holds]:

@@ -6,7 +6,7 @@
 __all__ = ['LONGEST_PROMPT', 'Mention', 'Script', 'check_prompt', 'tokens', 'adjective_forms', 'verb_forms', 'verb_index',
            'index', 'add_hinterher', 'Tag', 'tag', 'language_of', 'Reader', 'understand', 'suggest']
 
-# %% ../nbs/15c_script.ipynb #8d79e8ec
+# %% ../nbs/15c_script.ipynb #117471e9
 import difflib
 import html
 import re
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from .files import need
+from .newcomers import Newcomer
 from .synonyms import ADJECTIVES, READ, SMALL_WORDS, fold, nearest, someone
 from .vocabulary import (
     CAMERAS, CHASE, COLOURS, DIRECTIONS, FACING, MOODS, MOTION_NEAR, NOUNS, PLACES, SEA, SILENT, SLOW, TIME_NOUNS, TIMES, VERBS,
-    WEATHER_ADJECTIVES, WEATHERS, Noun, Verb, can, english, split, verbs)
+    WEATHER_ADJECTIVES, WEATHERS, Noun, Verb, a_an, can, english, split, verbs)
 
-# %% ../nbs/15c_script.ipynb #6a8b97ed
+# %% ../nbs/15c_script.ipynb #aa657ea3
 @dataclass(frozen=True)
 class Mention:
     "One actor as a sentence mentions it; '' where the sentence is silent."
@@ -32,7 +33,8 @@ class Mention:
     held_colour: str = ""
 
     def __str__(self):
-        verb = next(iter(verbs(self.kind, self.motion)), "")
+        rows = VERBS["en"].get(self.motion, {"": ""}).values()                   # a newcomer does what others do
+        verb = next(iter(verbs(self.kind, self.motion) or split(next(iter(rows)))), "")
         way = self.direction and f"{'facing' if self.motion == 'stands' else 'to the'} {self.direction}"
         held = f"holding a {self.held_colour} {self.holds}".replace("  ", " ") if self.holds else ""
         does = ", ".join(w for w in (f"{english(verb)['s'] if verb else ''} {way}".strip(), held) if w)
@@ -82,7 +84,7 @@ class Script:
         rest = "".join(f"<p>{e(line)}</p>" for line in self.report().split("\n")[1:])
         return f"<div><p><q>{e(self.prompt)}</q></p><table>{rows}</table>{rest}</div>"
 
-# %% ../nbs/15c_script.ipynb #3e4cd3cb
+# %% ../nbs/15c_script.ipynb #dd8ca8d8
 LONGEST_PROMPT = 2000     # characters
 
 
@@ -96,7 +98,7 @@ def check_prompt(prompt: str) -> str:
     need(any(c.isalpha() for c in clean), "prompt", prompt, "it has no letters; try 'a dog running on a beach'")
     return clean
 
-# %% ../nbs/15c_script.ipynb #ee1cc0a9
+# %% ../nbs/15c_script.ipynb #faaf8702
 def tokens(text: str) -> list[str]:
     "Folded words: letters and digits only."
     return re.findall(r"[^\W_]+", fold(text))
@@ -128,8 +130,8 @@ def verb_index(lang: str) -> dict[str, tuple[dict[str, str], bool]]:
 
 
 @cache
-def index(lang: str) -> dict[tuple[str, ...], tuple[str, object]]:
-    "phrase (folded words) -> (field, value); what is entered first wins."
+def index(lang: str, extra: tuple[Newcomer, ...] = ()) -> dict[tuple[str, ...], tuple[str, object]]:
+    "phrase (folded words) -> (field, value); what is entered first wins, so a newcomer cannot take a word that is known."
     table = {}
     def add(name, value, phrases):
         for phrase in phrases: table.setdefault(tuple(tokens(phrase)), (name, value))
@@ -155,6 +157,10 @@ def index(lang: str) -> dict[tuple[str, ...], tuple[str, object]]:
     for (name, value), row in READ[lang].items():
         said = ({"": value}, False) if name == "verb" else {} if name == "chase" else value
         add(name, said, [f for w in split(row) for f in ([w] if " " in w else forms(w))])
+    for guest in extra:
+        add("actor", guest.kind, guest.words(lang))
+        for motion, verb in guest.own_verbs(lang):
+            for form, adjective in verb_forms(verb, lang): add("verb", ({guest.kind: motion}, adjective), [form])
     add("adjective", "", [f for w in ADJECTIVES[lang].split() for f in forms(w)])
     add("small", "", SMALL_WORDS[lang].split())
     return table
@@ -165,7 +171,7 @@ def add_hinterher(add) -> None:
     for form, (motions, adjective) in verb_index("de").items():
         if not adjective: add("chase", motions, ["hinterher" + form])
 
-# %% ../nbs/15c_script.ipynb #c44cab8a
+# %% ../nbs/15c_script.ipynb #56190b2f
 @dataclass(frozen=True)
 class Tag:
     "A phrase of the prompt: what it is about (field), what it says (value), its words."
@@ -174,10 +180,10 @@ class Tag:
     words: str
 
 
-def tag(words: list[str], lang: str) -> list[Tag]:
+def tag(words: list[str], lang: str, extra: tuple[Newcomer, ...] = ()) -> list[Tag]:
     "The phrases of a prompt, longest first; a word in neither language is tagged 'unknown'."
     tags, i = [], 0
-    own, other = index(lang), index("de" if lang == "en" else "en")
+    own, other = index(lang, extra), index("de" if lang == "en" else "en", extra)
     while i < len(words):
         for n, table in [*((n, own) for n in range(min(7, len(words) - i), 0, -1)), *((n, other) for n in (3, 2, 1))]:
             if tuple(words[i:i + n]) in table:
@@ -190,17 +196,18 @@ def tag(words: list[str], lang: str) -> list[Tag]:
     return tags
 
 
-def language_of(words: list[str]) -> str:
+def language_of(words: list[str], extra: tuple[Newcomer, ...] = ()) -> str:
     "'de' if more of the words are German than English, else 'en'."
-    count = {lang: sum((w,) in index(lang) for w in words) for lang in ("en", "de")}
+    count = {lang: sum((w,) in index(lang, extra) for w in words) for lang in ("en", "de")}
     return "de" if count["de"] > count["en"] else "en"
 
-# %% ../nbs/15c_script.ipynb #895b29f6
+# %% ../nbs/15c_script.ipynb #f156f308
 class Reader:
     "Walks over the tags of one prompt; each kind of tag has its `read_…` method."
     PASSED = ("colour", "adjective", "unknown", "mood")     # may stand between a word and the noun it belongs to
 
-    def __init__(self, tags: list[Tag]):
+    def __init__(self, tags: list[Tag], extra: tuple[Newcomer, ...] = ()):
+        self.moves = {guest.kind: guest.moves for guest in extra}
         self.tags, self.said, self.notes, self.waiting = tags, {}, [], {}
         self.actors: list[dict] = []
         self.ground: set[int] = set()     # actors that only stand in the background
@@ -252,9 +259,10 @@ class Reader:
         "Gives an actor its motion, or the nearest that it can do."
         kind = self.actors[k]["kind"]
         asked = motions.get(kind) or motions.get("") or next(iter(motions.values()), "")
-        possible = [m for m in (asked, *MOTION_NEAR.get(asked, "").split()) if m in can(kind)]
+        able = self.moves.get(kind) or can(kind)
+        possible = [m for m in (asked, *MOTION_NEAR.get(asked, "").split()) if m in able]
         if possible: self.actors[k].setdefault("motion", possible[0])
-        elif asked and kind: self.notes.append(f"Here a {kind} cannot do what '{asked}' says; it {' or '.join(can(kind))}.")
+        elif asked and kind: self.notes.append(f"Here {a_an(kind)} cannot do what '{asked}' says; it {' or '.join(able)}.")
 
     def read_verb(self, i, value):
         motions, adjective = value
@@ -324,15 +332,18 @@ class Reader:
         if not all(a["kind"] for a in self.actors[:2]): self.said.pop("relation", "")
         return {**self.said, "actors": tuple(Mention(**a) for a in self.actors if a["kind"])}
 
-# %% ../nbs/15c_script.ipynb #f28738bf
-def understand(prompt: str, lang: str | None = None) -> Script:
-    "What a prompt says in the world's words; lang: 'en', 'de' or guessed. InputError as in `check_prompt` or for another lang."
+# %% ../nbs/15c_script.ipynb #8edfd106
+def understand(prompt: str,
+               lang: str | None = None,              # 'en', 'de', or guessed
+               extra: tuple[Newcomer, ...] = ()      # actors that the tables do not have; a session knows those of its plugins
+               ) -> Script:
+    "What a prompt says in the world's words; InputError as in `check_prompt` or for another lang."
     need(lang in (None, "en", "de"), "lang", lang, "prompts are read in 'en' and 'de'; leave it out to let the words decide")
     clean = check_prompt(prompt)
     words = tokens(clean)
-    lang = lang or language_of(words)
-    tags = tag(words, lang)
-    reader = Reader(tags)
+    lang = lang or language_of(words, extra)
+    tags = tag(words, lang, extra)
+    reader = Reader(tags, extra)
     said = reader.read()
     strange = list(dict.fromkeys(t.words for t in tags if t.field in ("unknown", "stranger")))
     notes = list(dict.fromkeys(reader.notes))
@@ -340,12 +351,12 @@ def understand(prompt: str, lang: str | None = None) -> Script:
     if not said["actors"]: notes.append("I found nobody I know in it; the model will still try.")
     foreign = len(strange) > max(3, len(tags) // 2)
     if foreign: notes.append("Most words are new to me; I read English and German.")
-    unknown = tuple((w, suggest(w, lang)) for w in strange[:3 if foreign else 8])
+    unknown = tuple((w, suggest(w, lang, extra)) for w in strange[:3 if foreign else 8])
     return Script(**said, language=lang, prompt=clean, unknown=unknown, notes=tuple(notes))
 
 
-def suggest(word: str, lang: str) -> str:
+def suggest(word: str, lang: str, extra: tuple[Newcomer, ...] = ()) -> str:
     "The nearest known word: by meaning if the table has it, else by spelling."
     content = ("actor", "colour", "verb", "place", "time", "weather")
-    known = [t[0] for t, (name, _) in index(lang).items() if len(t) == 1 and name in content]
+    known = [t[0] for t, (name, _) in index(lang, extra).items() if len(t) == 1 and name in content]
     return nearest(word, lang) or next(iter(difflib.get_close_matches(word[:40], known, 1, .8) if len(word) > 3 else []), "")

@@ -6,7 +6,7 @@
 __all__ = ['KEPT_GROUPS', 'LARGEST', 'DEEPEST', 'BIGGEST_CLIP', 'SHIPPED', 'DEFAULT_MODEL', 'Layout', 'Given', 'sizes', 'filled',
            'build_dit', 'build_vocoder', 'Backbone', 'model_in', 'read_facts', 'load_backbone', 'chosen', 'Session']
 
-# %% ../nbs/30a_session.ipynb #c79a0b43
+# %% ../nbs/30a_session.ipynb #fc8a15eb
 import json
 import math
 from dataclasses import dataclass, fields
@@ -22,11 +22,12 @@ from .codec import Codec, CodecConfig
 from .core import Component
 from .dit import DiT, DiTConfig, groups_of
 from .files import InputError, broken, load_index, load_sharded, need
+from .guests import Guest, figures_of, guests_of
 from .hooks import PluginError, Registry, Verdict
 from .plugins import Plugins, plugin_manager
 from .text import load_tokenizer
 
-# %% ../nbs/30a_session.ipynb #1b928bb2
+# %% ../nbs/30a_session.ipynb #cb004cdb
 @dataclass(frozen=True)
 class Layout:
     "How the latents of one clip lie in the row `x [B,D]` that a sampler sees: picture [C,F,h,w] first, then sound [L,A]."
@@ -67,7 +68,7 @@ class Layout:
         "What holds for each group [..., G], said for each frame [..., F]."
         return torch.cat([groups[..., :1], groups[..., 1:].repeat_interleave(self.fold, -1)], -1)
 
-# %% ../nbs/30a_session.ipynb #a5d72959
+# %% ../nbs/30a_session.ipynb #527e0b60
 KEPT_GROUPS = 2         # frame groups that a piece of a long film takes over from the piece before: 5 frames
 
 
@@ -92,7 +93,7 @@ class Given:
         "`video` [B,C,F,h,w] with the known frames in their place."
         return torch.where(self.frames[:, None, None], self.video, video)
 
-# %% ../nbs/30a_session.ipynb #aca0bcda
+# %% ../nbs/30a_session.ipynb #68e5841a
 LARGEST, DEEPEST = 8192, 64       # of any number in a configuration, and of its depth: they bound what damaged weights can make us build
 BIGGEST_CLIP = 20_000_000         # numbers in the latents of a clip
 
@@ -132,7 +133,7 @@ def filled(build,                      # () -> module; called without memory
     module.load_state_dict({k: v.float() for k, v in state.items()}, assign=True)
     return module.eval().requires_grad_(False)
 
-# %% ../nbs/30a_session.ipynb #bcde8ddd
+# %% ../nbs/30a_session.ipynb #225a1c11
 def build_dit(cfg: DiTConfig) -> DiT:
     "The transformer without the head that only training needs."
     dit = DiT(cfg)
@@ -146,7 +147,7 @@ def build_vocoder(state: dict[str, Tensor]) -> Vocoder:
     width, hidden = (len(state[k]) if k in state else 1 for k in ("embed.weight", "blocks.0.up.weight"))
     return Vocoder(width=width, depth=depth, hidden=hidden)
 
-# %% ../nbs/30a_session.ipynb #e681c315
+# %% ../nbs/30a_session.ipynb #321f4e00
 @dataclass(eq=False)
 class Backbone:
     "The loaded networks and the facts about them."
@@ -195,7 +196,7 @@ class Backbone:
         wave = self.vocoder(mel) if self.vocoder else mel_to_waveform(mel, self.layout.sound)
         return mix([trim(wave.float(), samples)]).cpu()
 
-# %% ../nbs/30a_session.ipynb #fc5fd11a
+# %% ../nbs/30a_session.ipynb #a7444c5a
 SHIPPED = Path(str(files("sora_kit"))) / "weights"
 DEFAULT_MODEL = "toybox-64"
 
@@ -242,7 +243,7 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     modules = {part: filled(build, parts[part], path).to(device) for part, build in builders.items()}
     return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device))
 
-# %% ../nbs/30a_session.ipynb #1f793a50
+# %% ../nbs/30a_session.ipynb #65c2d258
 def chosen(registry: Registry,
            kind: str,                   # "sampler", "guidance", …
            name: str | float | int,     # an id, an id with settings ("apg:scale=5,eta=.2"), or the scale of plain guidance
@@ -264,7 +265,7 @@ def chosen(registry: Registry,
     except ValueError as problem:
         raise problem if isinstance(problem, InputError) else InputError(str(problem)) from problem
 
-# %% ../nbs/30a_session.ipynb #d40ef5a9
+# %% ../nbs/30a_session.ipynb #d6982ea8
 class Session:
     "What runs share: the `plugins`, the components that they bring (`registry`), and the loaded `backbone`."
 
@@ -287,6 +288,16 @@ class Session:
     def registry(self) -> Registry:
         "All components that can be chosen now; `session.registry.add(spec)` makes one more known to this session."
         return self.plugins.registry
+
+    @property
+    def guests(self) -> dict[str, Guest]:
+        "The actors of plugins that a prompt may name, by kind."
+        return guests_of(self.registry)
+
+    @property
+    def figures(self) -> dict:
+        "Everybody who can be drawn, `actors.Figure` by kind: `render(scenes, figures=session.figures)`."
+        return figures_of(self.registry)
 
     def judge(self,
               item: object,                    # a prompt, for instance

@@ -6,7 +6,7 @@
 __all__ = ['Picture', 'canvas', 'pixels', 'picked', 'picture_grid', 'film_strip', 'contact_sheet', 'spectrogram', 'show_sound',
            'show_latents', 'show_steps', 'save_strip', 'save_gif']
 
-# %% ../nbs/02_show.ipynb #b6578bfb
+# %% ../nbs/02_show.ipynb #21813a62
 import base64, io, math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from .core import NOTICE, Audio, Clip, tags
 from .files import need, write_atomic
 from .media import marked
 
-# %% ../nbs/02_show.ipynb #0a76e752
+# %% ../nbs/02_show.ipynb #a98a7267
 @dataclass(frozen=True, eq=False)
 class Picture:
     "A matplotlib `figure` with alternative text `alt`; shows itself in a notebook."
@@ -31,6 +31,13 @@ class Picture:
         self.figure.savefig(buffer, format="png", metadata={"Description": self.alt})
         return buffer.getvalue()
 
+    def shown(self) -> bytes:
+        "A PNG file of 256 colours: a third of the size, so that notebooks stay small."
+        from PIL import Image
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(self.png())).convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
+
     def save(self, path: str | Path) -> Path:
         "Write a PNG file, whole or not at all."
         return write_atomic(path, self.png())
@@ -39,15 +46,15 @@ class Picture:
         return f"Picture({self.alt})"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return ({"image/png": base64.b64encode(self.png()).decode(), "text/plain": repr(self)}, {"image/png": {"alt": self.alt}})
+        return ({"image/png": base64.b64encode(self.shown()).decode(), "text/plain": repr(self)}, {"image/png": {"alt": self.alt}})
 
-# %% ../nbs/02_show.ipynb #e31fcdd5
+# %% ../nbs/02_show.ipynb #d3978f2c
 def canvas(width: float, height: float):
     "An empty figure of `width` × `height` inches, 80 dots per inch."
     from matplotlib.figure import Figure
     return Figure(figsize=(width, height), dpi=80, layout="constrained")
 
-# %% ../nbs/02_show.ipynb #a99ec2f2
+# %% ../nbs/02_show.ipynb #d30f36e4
 def pixels(frames) -> np.ndarray:
     "Frames for showing, uint8 `[F,H,W,3]`, from a `Clip`, from uint8 `[F,H,W,3]` or from float `[F,3,H,W]` in 0..1."
     x = torch.as_tensor(frames.frames if isinstance(frames, Clip) else frames).detach().cpu()
@@ -57,12 +64,12 @@ def pixels(frames) -> np.ndarray:
          "they must be uint8 [F,H,W,3] or float [F,3,H,W]")
     return x.numpy()
 
-# %% ../nbs/02_show.ipynb #bdab1761
+# %% ../nbs/02_show.ipynb #fe1c224c
 def picked(count: int, n: int) -> list[int]:
     "`n` indices spread evenly over `count` frames, first and last among them."
     return [0] if n == 1 else [round(i * (count - 1) / (min(n, count) - 1)) for i in range(min(n, count))] if count > 1 else [0]
 
-# %% ../nbs/02_show.ipynb #74ef354f
+# %% ../nbs/02_show.ipynb #6703b896
 def picture_grid(images: list,                  # of uint8 [H,W,3]
                  labels: list[str],             # under each image
                  columns: int,
@@ -85,7 +92,7 @@ def picture_grid(images: list,                  # of uint8 [H,W,3]
         figure.suptitle(title, fontsize=11, parse_math=False)
     return figure
 
-# %% ../nbs/02_show.ipynb #bf872054
+# %% ../nbs/02_show.ipynb #ebf6ac2d
 def film_strip(frames,                 # a Clip, or pixels as `pixels` takes them
                n: int = 8,             # frames to show, spread over the film
                fps: float = 8,         # for the times; a Clip knows its own
@@ -100,7 +107,7 @@ def film_strip(frames,                 # a Clip, or pixels as `pixels` takes the
     alt = f"Film strip, {len(chosen)} frames from {times[0]:.2f} to {times[-1]:.2f} s" + (f": {title}" if title else "")
     return Picture(picture_grid([x[i] for i in chosen], [f"{t:.2f} s" for t in times], min(columns, len(chosen)), title), alt)
 
-# %% ../nbs/02_show.ipynb #e2010ada
+# %% ../nbs/02_show.ipynb #2863f88a
 def contact_sheet(clips: list,                    # of Clips, or pixels as `pixels` takes them
                   labels: list[str] | None = None,
                   columns: int = 6,
@@ -116,14 +123,14 @@ def contact_sheet(clips: list,                    # of Clips, or pixels as `pixe
     images = [film[round(at * (len(film) - 1))] for film in films]
     return Picture(picture_grid(images, wrapped, columns, title), "Contact sheet: " + "; ".join(labels))
 
-# %% ../nbs/02_show.ipynb #9852a06c
+# %% ../nbs/02_show.ipynb #a7a93c64
 def spectrogram(samples: torch.Tensor,       # [N]
                 size: int = 512, hop: int = 128) -> np.ndarray:
     "Magnitudes in dB below the loudest, `[size/2+1, 1+N/hop]`, floor at −80."
     spectrum = torch.stft(samples, size, hop, window=torch.hann_window(size), return_complex=True).abs()
     return (20 * torch.log10(spectrum / spectrum.max().clamp_min(1e-8) + 1e-4)).numpy()
 
-# %% ../nbs/02_show.ipynb #682516d4
+# %% ../nbs/02_show.ipynb #0512f8eb
 def show_sound(audio: Audio | Clip,
                events=(),                  # (time in seconds, name) of what should be heard
                title: str = "") -> Picture:
@@ -149,7 +156,7 @@ def show_sound(audio: Audio | Clip,
     heard = "; expected: " + ", ".join(f"{name} at {time:.2f} s" for time, name in events) if events else ""
     return Picture(figure, f"Waveform and spectrogram of {audio.seconds:.2f} s of sound{': ' + title if title else ''}{heard}")
 
-# %% ../nbs/02_show.ipynb #987c6027
+# %% ../nbs/02_show.ipynb #c62aa744
 def show_latents(latents: torch.Tensor,      # [C,F,H,W]
                  n: int = 8,                 # frames to show
                  channels: int = 8,          # channels to show
@@ -173,7 +180,7 @@ def show_latents(latents: torch.Tensor,      # [C,F,H,W]
     return Picture(figure, f"Latents{': ' + title if title else ''}, {len(z)} of {latents.shape[0]} channels × {len(chosen)} frames, "
                            f"values about −{limit:.2g} to {limit:.2g}")
 
-# %% ../nbs/02_show.ipynb #38e9bec3
+# %% ../nbs/02_show.ipynb #e2569f85
 def show_steps(steps: list,                         # for each step, pixels as `pixels` takes them
                labels: list[str] | None = None,     # such as "t = 0.80"
                n: int = 5,                          # frames in a row
@@ -199,7 +206,7 @@ def show_steps(steps: list,                         # for each step, pixels as `
     alt = f"{len(chosen)} sampling steps ({labels[chosen[0]]} to {labels[chosen[-1]]}) × {len(columns)} frames"
     return Picture(figure, alt + (f": {title}" if title else ""))
 
-# %% ../nbs/02_show.ipynb #2061f096
+# %% ../nbs/02_show.ipynb #8717b43e
 def save_strip(clip: Clip, path: str | Path, n: int = 8, mark: bool = True) -> Path:
     "Write `n` frames side by side as a PNG file at full resolution."
     from PIL import Image
@@ -211,7 +218,7 @@ def save_strip(clip: Clip, path: str | Path, n: int = 8, mark: bool = True) -> P
     Image.fromarray(torch.cat(list(frames), 1).numpy()).save(buffer, "PNG", pnginfo=info)
     return write_atomic(path, buffer.getvalue())
 
-# %% ../nbs/02_show.ipynb #d956110c
+# %% ../nbs/02_show.ipynb #b727f515
 def save_gif(clip: Clip, path: str | Path, mark: bool = True) -> Path:
     "Write a GIF file (without sound, 256 colours, times rounded to hundredths of a second)."
     from PIL import Image

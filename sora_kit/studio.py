@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['one_line', 'Studio', 'panel']
 
-# %% ../nbs/41b_studio.ipynb #7c72eb90
+# %% ../nbs/41b_studio.ipynb #9fbfa797
 import base64
 import threading
 import time
@@ -23,7 +23,7 @@ from .session import Session
 from .takes import Take, code_of, keywords, menus, read_settings
 from .trace import Trace
 
-# %% ../nbs/41b_studio.ipynb #3e5780fc
+# %% ../nbs/41b_studio.ipynb #7286569d
 def one_line(problem: BaseException) -> str:
     "An error as one line for people."
     text = " ".join(str(problem).split()) or type(problem).__name__
@@ -31,7 +31,7 @@ def one_line(problem: BaseException) -> str:
     if isinstance(problem, MemoryError): return "There is not enough memory for this film; try fewer seconds."
     return text[:500] if ours else f"{type(problem).__name__}: {text[:400]} (this should not happen)"
 
-# %% ../nbs/41b_studio.ipynb #b31c44ac
+# %% ../nbs/41b_studio.ipynb #7acc311a
 class Studio:
     "The desk behind the panel: `hear` takes the browser's messages, `tell` sends; it displays itself in a notebook."
 
@@ -52,7 +52,7 @@ class Studio:
         "Do it in a thread; an error becomes one line in the panel."
         def safely():
             try: work(*values)
-            except Exception as problem: self.tell({"say": "problem", "text": one_line(problem)})
+            except Exception as problem: self.complain(one_line(problem))
         worker = threading.Thread(target=safely, name="sora_kit studio", daemon=True)
         worker.start()
         return worker
@@ -66,12 +66,16 @@ class Studio:
         if self._tell: self._tell(message, buffers)
         elif self._panel is not None: self._panel.send(message | {"files": [base64.b64encode(b).decode() for b in buffers]})
 
+    def complain(self, text: str):
+        "Say what is wrong; a run that is going on goes on."
+        self.tell({"say": "problem", "text": text, "busy": self.busy})
+
     def hear(self, message: dict):
         "One message from a browser; never raises, and never computes for long."
         acts = {"hello": self._welcome, "read": self._read, "generate": self._generate, "pause": self._pause, "cancel": self._cancel,
                 "seen": self._was_seen, "steps": self._open_steps}
         try: acts[message["do"]](**{k: v for k, v in message.items() if k != "do"})
-        except Exception as problem: self.tell({"say": "problem", "text": one_line(problem)})
+        except Exception as problem: self.complain(one_line(problem))
 
     @property
     def busy(self) -> bool: return self.run is not None
@@ -83,17 +87,17 @@ class Studio:
                    "model": f"{b.name} on {b.device}, {len(self.session.registry)} parts installed."})
         for take in self.takes: self._show(take, fresh=False)
 
-    def _read(self, prompt: str, n: int):
+    def _read(self, prompt: str, n: int, audio: str = ""):
         "What a prompt says; quick enough for every pause in typing."
         try: script = understand(prompt)
         except InputError as problem: return self.tell({"say": "understood", "n": n, "rows": [], "notes": [one_line(problem)]})
-        notes = script.report().split("\n")[1:] + (unheard(script.prompt, self.session.backbone) if self.session else [])
+        notes = script.report().split("\n")[1:] + (unheard(script.prompt, self.session.backbone, [audio.partition(":")[0]]) if self.session else [])
         self.tell({"say": "understood", "n": n, "rows": script.rows(), "notes": notes})
 
     def _generate(self, settings: dict):
         with self._lock:
-            if self.session is None: return self.tell({"say": "problem", "text": "The model is still loading; try again in a moment."})
-            if self.busy: return self.tell({"say": "problem", "text": "A film is being made; cancel it first."})
+            if self.session is None: return self.complain("The model is still loading; try again in a moment.")
+            if self.busy: return self.complain("A film is being made; cancel it first.")
             asked = read_settings(settings)
             self.run, self._seen = Run(self.session, **keywords(asked)), True      # a wrong setting is said before anything is computed
         self._worker = self._start(self._make, asked)
@@ -152,8 +156,8 @@ class Studio:
     def _decode(self, take: Take):
         "In a thread: make the step explorer and put it beneath the panel."
         figure = step_explorer(take.trace, every=4, progress=lambda done: self.tell({"say": "told", "text": f"Decoding the steps … {done:.0%}"}))
-        self.tell({"say": "told", "text": f"The steps of take {take.number} are open beneath."})
         if self._panel is not None: self.box.children = (self._panel, figure.widget())
+        self.tell({"say": "told", "text": f"The steps of take {take.number} are open beneath.", "open": True})
 
     def wait(self, seconds: float = 600):
         "Until the thread has finished: for scripts and tests."
@@ -170,7 +174,7 @@ class Studio:
         if self._panel is None: self._panel, self.box = panel(self)
         return self.box._repr_mimebundle_()
 
-# %% ../nbs/41b_studio.ipynb #996e2e67
+# %% ../nbs/41b_studio.ipynb #97ee5324
 def panel(studio: Studio):
     "The live panel of a studio and the box that it stands in."
     desk = widget_class("studio")()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'menus', 'described', 'read_settings', 'keywords', 'code_of', 'Take']
 
-# %% ../nbs/41a_takes.ipynb #344f833a
+# %% ../nbs/41a_takes.ipynb #2722e5b7
 import inspect
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from .files import need
 from .hooks import ComponentSpec, Registry
 from .run import Run
 
-# %% ../nbs/41a_takes.ipynb #c6de8a52
+# %% ../nbs/41a_takes.ipynb #ed63d443
 KINDS = (("sampler", "sampler", "Sampler: how the steps are taken", "dpmpp-2m", ""),
          ("guidance", "guidance", "Guidance: how strictly the words are followed", "cfg:scale=3.5", ""),
          ("styles", "style_adapter", "Style", "", "none: as the model was trained"),
@@ -39,7 +39,7 @@ def described(spec: ComponentSpec, name: str) -> dict:
                "help": p.help} for p in spec.params]
     return {"name": name, "summary": spec.summary, "params": params}
 
-# %% ../nbs/41a_takes.ipynb #efb8e8c7
+# %% ../nbs/41a_takes.ipynb #c395f529
 def read_settings(values: dict) -> dict:
     "Keywords for `Run` from the plain values of a form; `InputError` for anything that is not one."
     wanted = {"prompt": str, "seed": int, "steps": int} | {key: str for key, *_ in KINDS}
@@ -55,7 +55,7 @@ def keywords(settings: dict) -> dict:
     "The same as arguments of `Run`: several styles are a tuple."
     return {k: (v,) if k == "styles" else v for k, v in settings.items()}
 
-# %% ../nbs/41a_takes.ipynb #1e6ba857
+# %% ../nbs/41a_takes.ipynb #438ff7c0
 def code_of(settings: dict,             # keywords for `Run`
             number: int = 1,
             weights: str | None = None, # folder of other weights than those in the package
@@ -66,11 +66,11 @@ def code_of(settings: dict,             # keywords for `Run`
     if weights: extra.append("session=session")
     lines = ["import sora_kit", "", *([f"session = sora_kit.Session({weights!r})"] if weights else [])]
     start = f"clip = sora_kit.generate({settings['prompt']!r}"
-    wide = len(start) + sum(len(e) + 2 for e in extra) > 110
+    wide = len(start) + sum(len(e) + 2 for e in extra) > 86
     call = (",\n" + " " * 25 if wide else ", ").join([start, *extra]) + ")"
     return "\n".join([*lines, call, f'clip.save("take-{number}.mp4")', "clip"])
 
-# %% ../nbs/41a_takes.ipynb #80badc8c
+# %% ../nbs/41a_takes.ipynb #f410edfc
 @dataclass(eq=False)
 class Take:
     "One finished film and how it came about."

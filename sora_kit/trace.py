@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMAT', 'FACTS', 'Trace', 'check_facts', 'opened', 'strips_from']
 
-# %% ../nbs/31a_trace.ipynb #86636364
+# %% ../nbs/31a_trace.ipynb #634a79b8
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -26,7 +26,7 @@ from .rows import KINDS, Row, jpeg, layout_facts, layout_from, mel_picture, row_
 from .run import Run
 from .session import Session
 
-# %% ../nbs/31a_trace.ipynb #e66661be
+# %% ../nbs/31a_trace.ipynb #f2ea0cff
 FORMAT = "sora_kit.trace/1"
 
 
@@ -213,7 +213,7 @@ class Trace:
         "The trace in a file from anybody; see `from_bytes`."
         return cls.from_bytes(read_bytes(path, LARGEST_FILE), session)
 
-# %% ../nbs/31a_trace.ipynb #f147df66
+# %% ../nbs/31a_trace.ipynb #df16d73e
 FACTS = {"prompt": str, "seed": int, "steps": int, "pieces": int, "kept": dict, "layout": dict, "rows": list, "prints": dict, "strips": dict,
          "spans": dict, "words": list, "recipe": dict}
 

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['plane', 'guidance_vectors', 'pair_of']
 
-# %% ../nbs/40e_vectors.ipynb #cde77d8f
+# %% ../nbs/40e_vectors.ipynb #4110d4df
 import torch
 from torch import Tensor
 
 from .explorer import name
-from .figures import Figure, Parts, smaller
+from .figures import Figure, Parts, in_language, said, smaller
 from .files import need
 from .trace import Trace
 
-# %% ../nbs/40e_vectors.ipynb #62dc8f1f
+# %% ../nbs/40e_vectors.ipynb #67c9759b
 def plane(cond: Tensor, uncond: Tensor) -> tuple[list[float], list[float]]:
     "Coordinates of two answers [1,D] in their own plane, in root mean squares a number; the first lies on the first axis."
     c, u = cond.flatten().double(), uncond.flatten().double()
@@ -23,12 +23,13 @@ def plane(cond: Tensor, uncond: Tensor) -> tuple[list[float], list[float]]:
     beside = (u - along * c / size).norm()
     return [float(size) / scale, 0.], [float(along) / scale, -float(beside) / scale]
 
-# %% ../nbs/40e_vectors.ipynb #776d0b62
+# %% ../nbs/40e_vectors.ipynb #09948197
 def guidance_vectors(trace: Trace,
                      scales: tuple[float, ...] = (0., 1., 2., 3.5, 6., 10.),   # that are decoded
                      pictures: int = 4,                                        # in how many steps
                      n: int = 2,                                               # frames of each
-                     size: int = 112) -> Figure:
+                     size: int = 112,
+                     lang: str = "en") -> Figure:                              # of the figure's own words
     "The two answers of each step as arrows, with a slider for the scale; the run must have asked twice a step."
     from sora_kit.show import picked
     pairs = [pair_of(trace, k) for k in range(len(trace))]
@@ -45,12 +46,12 @@ def guidance_vectors(trace: Trace,
     for k in kept:
         cond, uncond = plane(*pairs[k])
         rows.append({"name": name(trace.rows[k]), "t": trace.rows[k].t, "cond": cond, "uncond": uncond})
-    data = {"title": "Guidance: two answers and a scale", "steps": trace.rows[-1].i + 1, "rows": rows, "pictures": films,
+    data = in_language(lang) | {"title": "Guidance: two answers and a scale", "steps": trace.rows[-1].i + 1, "rows": rows, "pictures": films,
             "parts": parts.table, "scale": 3.5,
             "most": float(max(scales)), "start": len(rows) // 3,
             "lead": "The model is asked twice: with the sentence and without it. Guidance starts at the answer without, "
                     "and walks w times the difference."}
-    return Figure("vectors", data, f"Arrows of guidance in {len(rows)} steps: {trace.prompt[:200]}", parts.blob, 700)
+    return Figure("vectors", data, said(data, "Arrows of guidance in {} steps: {}", len(rows), trace.prompt[:200]), parts.blob, 700)
 
 
 def pair_of(trace: Trace, k: int) -> tuple[Tensor, Tensor] | None:

@@ -56,6 +56,12 @@ def test_the_new_lesson_works(lesson):
     assert run_lesson(lesson).ok and problems(lesson) == []
 
 
+def test_a_lesson_of_your_own_is_found_by_its_number(tmp_path, monkeypatch):
+    new_lesson(tmp_path / "lessons", "20_light", "How bright is a film?")
+    monkeypatch.chdir(tmp_path)
+    assert find_lesson("20").folder == tmp_path / "lessons" / "20_light" and find_lesson("1").id == "01_noise"
+
+
 def test_a_solution_that_fails_and_a_stub_that_passes_are_found(lesson):
     def spoil(book):
         for cell in book["cells"]: cell["source"] = cell["source"].replace("frames.float().mean((1, 2, 3)) / 255", "frames.float().mean()")

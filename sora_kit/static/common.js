@@ -20,10 +20,15 @@ const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 const unique = (() => { let n = 0; const page = Math.random().toString(36).slice(2, 8); return word => `sk-${word}-${page}-${++n}`; })();
 const round = (x, digits = 2) => x === null || x === undefined ? "–" : Number.isFinite(x) ? x.toFixed(digits) : "∞";
 
-// The frame of every figure: a labelled region with title and one sentence of what to do.
-function shell(el, title, lead) {
+// A figure's own words in the reader's language: the English text is the key to the translation, and {} stands for a value.
+let phrases = {};
+const say = (text, ...values) => (Object.hasOwn(phrases, text) ? phrases[text] : text).replace(/\{\}/g, hole => values.length ? values.shift() : hole);
+
+// The frame of every figure: a labelled region with title and one sentence of what to do; `data` may bring `lang` and `phrases`.
+function shell(el, title, lead, data = {}) {
   const name = unique("title");
-  const root = h("section", { class: "sk", "aria-labelledby": name }, h("h2", { id: name }, title), h("p", { class: "lead" }, lead));
+  phrases = data.phrases || {};
+  const root = h("section", { class: "sk", "aria-labelledby": name, lang: data.lang }, h("h2", { id: name }, say(title)), h("p", { class: "lead" }, say(lead)));
   el.replaceChildren(root);
   return root;
 }
@@ -56,7 +61,7 @@ function numbers(caption, head, rows) {
   const place = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption });
   const fill = () => place.replaceChildren(h("table", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, head.map(c => h("th", { scope: "col" }, c)))),
     h("tbody", {}, (typeof rows === "function" ? rows() : rows).map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, String(first)), rest.map(c => h("td", {}, String(c))))))));
-  const details = h("details", { ontoggle: () => details.open && fill() }, h("summary", {}, "The numbers as a table"), place);
+  const details = h("details", { ontoggle: () => details.open && fill() }, h("summary", {}, say("The numbers as a table")), place);
   details.refresh = () => details.open && fill();
   return details;
 }
@@ -68,7 +73,7 @@ function playing(words, tick) {
   const frame = now => { if (!running || !button.isConnected) { running = false; return; } tick((now - last) / 1000); last = now; timer = requestAnimationFrame(frame); };
   button.run = on => {
     running = on; cancelAnimationFrame(timer); last = performance.now();
-    button.textContent = on ? "❚❚ Stop" : `▶ ${words}`;
+    button.textContent = on ? `❚❚ ${say("Stop")}` : `▶ ${words}`;
     button.setAttribute("aria-pressed", String(on));
     if (on) timer = requestAnimationFrame(frame);
   };

@@ -3,7 +3,7 @@
 const shiftTime = (t, s) => s * t / (1 + (s - 1) * t);
 const levelsOf = (steps, shift) => Array.from({ length: steps + 1 }, (_, i) => shiftTime(1 - i / steps, shift));
 const decibels = t => t <= 0 ? Infinity : t >= 1 ? -Infinity : 20 * Math.log10((1 - t) / t);
-const inDecibels = t => { const d = decibels(t); return d === Infinity ? "no noise left" : d === -Infinity ? "nothing but noise" : `${round(d, 1).replace("-", "−")} dB`; };
+const inDecibels = t => { const d = decibels(t); return d === Infinity ? say("no noise left") : d === -Infinity ? say("nothing but noise") : `${round(d, 1).replace("-", "−")} dB`; };
 
 // Gaussian noise that is the same at every level, so that one sees the level change and not the dice.
 function gaussian(n) {
@@ -14,17 +14,17 @@ function gaussian(n) {
 
 async function render({ model, el }) {
   const data = model.get("data"), media = parts(model);
-  const root = shell(el, data.title, data.lead);
+  const root = shell(el, data.title, data.lead, data);
   let { steps, shift } = data, at = Math.floor(steps * .7), levels = levelsOf(steps, shift);
 
   const words = h("p", { class: "words", "aria-live": "polite" });
-  const plot = svg(640, 420, "Noise level against step"), film = h("canvas", { class: "film", role: "img" });
-  const table = numbers("Levels of this schedule", ["step", "level t", "shorter by", "signal to noise"], () => levels.map((t, i) =>
+  const plot = svg(640, 420, say("Noise level against step")), film = h("canvas", { class: "film", role: "img" });
+  const table = numbers(say("Levels of this schedule"), [say("step"), say("level t"), say("lower by"), say("signal to noise")], () => levels.map((t, i) =>
     [i, round(t, 4), i ? round(levels[i - 1] - t, 4) : "–", inDecibels(t)]));
-  const position = slider("Where in the run", { min: 0, max: steps, value: at, show: i => `after step ${i}`, change: i => { at = i; draw(); } });
-  const count = slider("Steps", { min: 1, max: 50, value: steps, change: n => { at = Math.round(at / steps * n); steps = n; levels = levelsOf(steps, shift); position.input.max = n; position.put(at); draw(); } });
-  const bend = slider("Shift", { min: 0, max: 3, step: .05, value: Math.log2(shift), show: v => `${round(2 ** v, 2)}`, change: v => { shift = 2 ** v; levels = levelsOf(steps, shift); draw(); } });
-  const play = playing("Play the run", (() => { let clock = 0; return seconds => { clock += seconds; if (clock < .18) return; clock = 0; at = (at + 1) % (steps + 1); position.put(at); draw(); }; })());
+  const position = slider(say("Where in the run"), { min: 0, max: steps, value: at, show: i => say("after step {}", i), change: i => { at = i; draw(); } });
+  const count = slider(say("Steps"), { min: 1, max: 50, value: steps, change: n => { at = Math.round(at / steps * n); steps = n; levels = levelsOf(steps, shift); position.input.max = n; position.put(at); draw(); } });
+  const bend = slider(say("Shift"), { min: 0, max: 3, step: .05, value: Math.log2(shift), show: v => `${round(2 ** v, 2)}`, change: v => { shift = 2 ** v; levels = levelsOf(steps, shift); draw(); } });
+  const play = playing(say("Play the run"), (() => { let clock = 0; return seconds => { clock += seconds; if (clock < .18) return; clock = 0; at = (at + 1) % (steps + 1); position.put(at); draw(); }; })());
   root.append(h("div", { class: "row" }, bend, count, position, play), h("div", { class: "plots" }, h("div", {}, plot), h("div", {}, film)), words, table);
 
   const strip = await media.bitmap(0), scratch = h("canvas", { width: strip.width, height: strip.height }), pen = scratch.getContext("2d", { willReadFrequently: true });
@@ -49,8 +49,8 @@ async function render({ model, el }) {
     const curve = path(Array.from({ length: 81 }, (_, k) => [46 + 578 * k / 80, Y(shiftTime(1 - k / 80, shift))]));
     plot.replaceChildren(
       ...[0, .25, .5, .75, 1].map(t => h("svg:g", {}, h("svg:path", { class: "axis", d: `M46 ${Y(t)}H624` }), h("svg:text", { x: 38, y: Y(t) + 4, "text-anchor": "end" }, String(t)))),
-      h("svg:text", { x: 46, y: 412 }, "start: noise"), h("svg:text", { x: 624, y: 412, "text-anchor": "end" }, "end: film"),
-      h("svg:text", { x: 54, y: 18, class: "strong" }, "noise level t"),
+      h("svg:text", { x: 46, y: 412 }, say("start: noise")), h("svg:text", { x: 624, y: 412, "text-anchor": "end" }, say("end: film")),
+      h("svg:text", { x: 54, y: 18, class: "strong" }, say("noise level t")),
       h("svg:path", { d: straight, fill: "none", style: "stroke: var(--control); stroke-dasharray: 4 5" }),
       h("svg:path", { d: curve, fill: "none", "stroke-width": 2.5, style: "stroke: var(--accent)" }),
       ...levels.map((t, i) => h("svg:circle", { cx: X(i), cy: Y(t), r: i === at ? 8 : steps > 30 ? 2.5 : 4, style: `fill: var(--${i === at ? "second" : "accent"})` })),
@@ -60,9 +60,11 @@ async function render({ model, el }) {
   function draw() {
     const t = levels[at], half = levels.filter(l => l > .5).length;
     chart(); dim(t); table.refresh();
-    film.setAttribute("aria-label", `${data.alt}, ${Math.round(100 * t)} % noise`);
-    words.textContent = `After step ${at} of ${steps} the level is ${round(t, 3)}: ${Math.round(100 * (1 - t))} % film and ${Math.round(100 * t)} % noise (${inDecibels(t)}). ` +
-      `${half} of ${steps + 1} levels lie above one half` + (shift > 1.02 ? `; without the shift it would be ${levelsOf(steps, 1).filter(l => l > .5).length}.` : ".");
+    film.setAttribute("aria-label", say("{}, {} % noise", data.alt, Math.round(100 * t)));
+    const one = say("After step {} of {} the level is {}: {} % film and {} % noise ({}).", at, steps, round(t, 3), Math.round(100 * (1 - t)), Math.round(100 * t), inDecibels(t));
+    const two = shift > 1.02 ? say("{} of {} levels lie above one half; without the shift it would be {}.", half, steps + 1, levelsOf(steps, 1).filter(l => l > .5).length)
+      : say("{} of {} levels lie above one half.", half, steps + 1);
+    words.textContent = `${one} ${two}`;
   }
   draw();
   return () => { play.run(false); media.free(); };

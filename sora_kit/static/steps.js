@@ -6,7 +6,7 @@ async function render({ model, el }) {
   let at = last, frame = 0, what = "x0";
 
   const screen = h("canvas", { class: "picture", width: data.size, height: data.size, role: "img" });
-  const grid = h("canvas", { class: "grid", "aria-hidden": "true" }), bars = svg(460, 84, "How much the expected film changes in each step");
+  const grid = h("canvas", { class: "grid", "aria-hidden": "true" }), bars = svg(300, 84, "How much the expected film changes in each step");
   const words = h("p", { class: "words", "aria-live": "polite" }), sound = h("audio", { controls: true, preload: "none" });
   const mel = h("canvas", { class: "mel", role: "img" });
   const table = numbers("Steps of this run", ["step", "noise level", "level after", "change of the picture", "change of the sound"], rows.map(r =>
@@ -22,14 +22,14 @@ async function render({ model, el }) {
 
   root.append(views, h("div", { class: "three explorer" },
     h("div", {}, h("p", { class: "label over" }, "steps ↓  film's time →"), grid),
-    h("div", {}, screen, h("div", { class: "row buttons" }, film, walk)),
+    h("div", {}, screen, h("div", { class: "pair" }, film, walk)),
     h("div", { class: "side" }, step, time, h("div", {}, h("p", { class: "label" }, "How much the expected film changes in each step"), bars),
       data.sounds.length ? h("div", { class: "heard" }, h("p", { class: "label" }, "The expected sound: high pitch above, time to the right"), mel, sound) : null)), words, table);
 
   // Decode once; from then on a step is one drawImage.
   const strips = { x0: await Promise.all(data.x0.map(media.bitmap)), x: data.x ? await Promise.all(data.x.map(media.bitmap)) : [] };
   const spectra = await Promise.all(data.mels.map(media.bitmap));
-  const tile = strips.x0[0].height, wide = strips.x0[0].width / F, size = Math.max(16, Math.min(46, Math.floor(450 / rows.length))), cell = 2 * size;
+  const tile = strips.x0[0].height, wide = strips.x0[0].width / F, size = Math.max(16, Math.min(46, Math.floor(560 / rows.length))), cell = 2 * size;
   const pen = screen.getContext("2d"), thumbs = h("canvas", { width: F * cell, height: rows.length * cell });
   screen.width = wide; screen.height = tile; screen.style.aspectRatio = `${wide} / ${tile}`;
   grid.width = thumbs.width; grid.height = thumbs.height; grid.style.width = `${F * size}px`;
@@ -59,10 +59,10 @@ async function render({ model, el }) {
   }
 
   function chart() {
-    const most = Math.max(...rows.map(r => r.change || 0), 1e-6), w = 460 / rows.length;
-    bars.replaceChildren(h("svg:path", { class: "axis", d: "M0 64H460" }), ...rows.map((r, k) => h("svg:rect", { x: k * w + 1.5, width: Math.max(1, w - 3),
+    const most = Math.max(...rows.map(r => r.change || 0), 1e-6), w = 300 / rows.length;
+    bars.replaceChildren(h("svg:path", { class: "axis", d: "M0 64H300" }), ...rows.map((r, k) => h("svg:rect", { x: k * w + 1.5, width: Math.max(1, w - 3),
       y: 62 - 58 * (r.change || 0) / most, height: Math.max(1, 58 * (r.change || 0) / most), rx: 2, style: `fill: var(--${k === at ? "second" : "accent"})` })),
-      h("svg:text", { x: 0, y: 80 }, "first step"), h("svg:text", { x: 460, y: 80, "text-anchor": "end" }, "last step"));
+      h("svg:text", { x: 0, y: 80 }, "first step"), h("svg:text", { x: 300, y: 80, "text-anchor": "end" }, "last step"));
   }
 
   function draw() {

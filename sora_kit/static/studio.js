@@ -1,6 +1,6 @@
 // The studio: everything that a person does and sees. The kernel is asked only for films; it answers with small messages.
 
-const EXAMPLES = ["a child chasing a red balloon through a rainy Paris street", "a dog running on a beach at sunset, with dramatic music", "ein Vogel fliegt nachts über den Strand, Feuerwerk"];
+const EXAMPLES = { "red balloon": "a child chasing a red balloon through a rainy Paris street", "dog at sunset": "a dog running on a beach at sunset, with dramatic music", "auf Deutsch": "ein Vogel fliegt nachts über den Strand, Feuerwerk" };
 const seconds = s => s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} min`;
 
 // One control for one setting of a component, made from its description alone.
@@ -61,16 +61,17 @@ function render({ model, el }) {
   const send = (action, rest = {}) => model.send({ do: action, ...rest });
 
   // What is asked for
-  const prompt = h("textarea", { rows: 3, maxlength: 2000, spellcheck: "true", placeholder: "a dog running on a beach at sunset" });
+  const prompt = h("textarea", { rows: 2, maxlength: 2000, spellcheck: "true", placeholder: "a dog running on a beach at sunset" });
   const understood = h("div", { class: "understood", "aria-live": "polite" });
-  const ask = () => { clearTimeout(wait); wait = setTimeout(() => prompt.value.trim() ? send("read", { prompt: prompt.value, n: ++reading }) : understood.replaceChildren(), 140); };
+  const ask = () => { clearTimeout(wait); wait = setTimeout(() => prompt.value.trim() ? send("read", { prompt: prompt.value, n: ++reading, audio: menus.audio?.value() || "" }) : understood.replaceChildren(), 140); };
   prompt.addEventListener("input", ask);
-  const examples = h("div", { class: "row examples" }, EXAMPLES.map(text => h("button", { type: "button", class: "small", onclick: () => { prompt.value = text; ask(); prompt.focus(); } }, text)));
+  const examples = h("div", { class: "row examples" }, h("span", { class: "quiet" }, "Try:"), Object.entries(EXAMPLES).map(([name, text]) =>
+    h("button", { type: "button", class: "small", title: text, onclick: () => { prompt.value = text; ask(); prompt.focus(); } }, name)));
   const seed = h("input", { type: "number", min: 0, step: 1, value: 0 });
   const dice = h("button", { type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 100000); } }, "New seed");
   let stepCount = 20;
   const steps = slider("Steps", { min: 1, max: 60, value: stepCount, change: v => stepCount = v });
-  const more = h("div", { class: "menus" });
+  const more = h("div", { class: "menus", onchange: () => ask() });
   const generate = h("button", { type: "button", class: "main", disabled: true, onclick: start }, "Generate");
   const pause = h("button", { type: "button", hidden: true, onclick: () => send("pause") }, "Pause");
   const cancel = h("button", { type: "button", hidden: true, onclick: () => { send("cancel"); state.textContent = "Stopping …"; } }, "Cancel");
@@ -78,17 +79,25 @@ function render({ model, el }) {
   root.addEventListener("keydown", e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); start(); } });
 
   // What comes out
-  const preview = h("canvas", { class: "picture", width: 256, height: 256, role: "img", "aria-label": "nothing yet" });
+  const preview = h("canvas", { class: "picture", width: 256, height: 256, role: "img", "aria-label": "nothing yet" }), seen = h("p", { class: "empty quiet" });
   const stage = h("div", { class: "stage" }, h("p", { class: "empty" }, "The film will appear here.")), bar = h("progress", { max: 1, value: 0, "aria-label": "progress of the run", hidden: true });
   const tools = h("div", { class: "row tools" }), code = h("div", { class: "code", hidden: true });
   const history = h("ul", { class: "history" }), compare = h("div", { class: "compare", hidden: true });
   const past = h("section", { hidden: true, "aria-label": "Takes" }, h("h3", {}, "Takes"), h("p", { class: "quiet" }, "Tick two or more to see them side by side."), history, compare);
 
   root.append(h("div", { class: "two desk" },
-    h("div", { class: "asking" }, h("label", { class: "field" }, h("span", {}, "What should the film show?"), prompt), understood, examples,
+    h("div", { class: "asking" }, h("label", { class: "field" }, h("span", {}, "What should the film show?"), prompt),
+      h("div", { class: "row go" }, generate, pause, cancel, keys), problem, understood, examples,
       h("div", { class: "row" }, h("label", { class: "field seed" }, h("span", {}, "Seed"), seed), dice, steps),
-      h("div", { class: "row go" }, generate, pause, cancel, keys), problem, h("details", {}, h("summary", {}, "Sampler, guidance and other parts"), more)),
+      h("details", {}, h("summary", {}, "Sampler, guidance, style and sound"), more)),
     h("div", { class: "seeing" }, stage, bar, state, tools)), code, past);
+
+  // On a projector: the panel and what is open beneath it, without the notebook around them.
+  const whole = () => el.closest(".widget-vbox") || el;
+  const wide = h("button", { type: "button", class: "small wide", hidden: !document.fullscreenEnabled, onclick: () => document.fullscreenElement ? document.exitFullscreen() : whole().requestFullscreen() }, "Full screen");
+  const turned = () => { wide.textContent = document.fullscreenElement ? "Leave full screen" : "Full screen"; };
+  document.addEventListener("fullscreenchange", turned);
+  root.append(wide);
 
   const complain = text => { problem.textContent = text; problem.hidden = !text; };
   function working(on) {
@@ -102,7 +111,8 @@ function render({ model, el }) {
     complain(""); working(true); bar.value = 0; state.textContent = "Starting …";
     const settings = { prompt: prompt.value, seed: Number(seed.value), steps: stepCount };
     for (const [kind, { value }] of Object.entries(menus)) if (value()) settings[kind] = value();
-    stage.replaceChildren(preview); tools.replaceChildren(); code.hidden = true;
+    seen.textContent = "Noise, until the first step is made."; preview.hidden = true;
+    stage.replaceChildren(h("div", {}, preview, seen)); tools.replaceChildren(); code.hidden = true;
     send("generate", { settings });
   }
 
@@ -181,7 +191,7 @@ function render({ model, el }) {
     async preview(m, [bytes]) {
       const strip = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
       preview.width = strip.width; preview.height = strip.height; preview.style.aspectRatio = `${strip.width} / ${strip.height}`;
-      preview.getContext("2d").drawImage(strip, 0, 0);
+      preview.getContext("2d").drawImage(strip, 0, 0); preview.hidden = false; seen.textContent = `What the model expects after step ${m.step}: ${m.frames} moments of the film`;
       preview.setAttribute("aria-label", `what the model expects after step ${m.step}, ${m.frames} moments of the film`);
       send("seen");
     },
@@ -192,16 +202,17 @@ function render({ model, el }) {
       takes.set(take.number, take); past.hidden = false; history.prepend(card(take));
       if (m.fresh) working(false);
       if (m.fresh || shown === null) show(take);
+      if (m.fresh && !calm()) stage.querySelector("video").play().catch(() => {});       // a browser may forbid it
     },
     forgotten(m) { for (const n of m.takes) { const t = takes.get(n); if (!t) continue; takes.delete(n); chosen.delete(n); history.querySelector(`[data-take="${n}"]`)?.remove(); for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); } },
     stopped(m) { working(false); state.textContent = m.text; },
-    problem(m) { working(false); complain(m.text); state.textContent = "Nothing was made."; },
-    told(m) { state.textContent = m.text; },
+    problem(m) { complain(m.text); if (!m.busy) { working(false); state.textContent = "Nothing was made."; } },
+    told(m) { state.textContent = m.text; if (m.open) setTimeout(() => whole().lastElementChild?.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" }), 500); },
   };
   const hear = m => on[m.say]?.(m, (m.files || []).map(bytesOf));
   model.on("msg:custom", hear);
   send("hello");
-  return () => { model.off("msg:custom", hear); for (const t of takes.values()) for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); };
+  return () => { model.off("msg:custom", hear); document.removeEventListener("fullscreenchange", turned); for (const t of takes.values()) for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); };
 }
 
 export default { render };

@@ -2,15 +2,15 @@
 
 async function render({ model, el }) {
   const data = model.get("data"), media = parts(model), rows = data.rows;
-  const root = shell(el, data.title, data.lead);
+  const root = shell(el, data.title, data.lead, data);
   let at = Math.min(rows.length - 1, data.start), scale = data.scale, eta = 0, projected = false, near = false;
-  const words = h("p", { class: "words", "aria-live": "polite" }), plot = svg(600, 360, "Arrows of the two answers and their guided sum"), screen = h("canvas", { class: "picture", role: "img" });
+  const words = h("p", { class: "words", "aria-live": "polite" }), plot = svg(600, 360, say("Arrows of the two answers and their guided sum")), screen = h("canvas", { class: "picture", role: "img" });
   const caption = h("p", { class: "quiet" });
-  const table = numbers("The two answers in each step", ["step", "noise level", "with the sentence", "without it", "difference", "angle"], rows.map(r => [r.name, round(r.t, 3), round(length(r.cond), 3), round(length(r.uncond), 3), round(length(push(r)), 3), `${round(angle(r), 1)}°`]));
-  const step = slider("Step", { min: 0, max: rows.length - 1, value: at, show: k => `${rows[k].name} of ${data.steps}`, change: k => { at = k; draw(); } });
-  const w = slider("Guidance scale w", { min: 0, max: data.most, step: .1, value: scale, show: v => round(v, 1), change: v => { scale = v; draw(); } });
-  const rule = check("Drop the part that only adds contrast (APG)", projected, on => { projected = on; draw(); });
-  const zoom = choice("Look at", [["whole", "whole arrows"], ["tips", "their tips"]], "whole", v => { near = v === "tips"; draw(); });
+  const table = numbers(say("The two answers in each step"), ["step", "noise level", "with the sentence", "without it", "difference", "angle"].map(word => say(word)), rows.map(r => [r.name, round(r.t, 3), round(length(r.cond), 3), round(length(r.uncond), 3), round(length(push(r)), 3), `${round(angle(r), 1)}°`]));
+  const step = slider(say("Step"), { min: 0, max: rows.length - 1, value: at, show: k => say("{} of {}", rows[k].name, data.steps), change: k => { at = k; draw(); } });
+  const w = slider(say("Guidance scale w"), { min: 0, max: data.most, step: .1, value: scale, show: v => round(v, 1), change: v => { scale = v; draw(); } });
+  const rule = check(say("Drop the part that only adds contrast (APG)"), projected, on => { projected = on; draw(); });
+  const zoom = choice(say("Look at"), [["whole", say("whole arrows")], ["tips", say("their tips")]], "whole", v => { near = v === "tips"; draw(); });
   root.append(h("div", { class: "row" }, step, w), h("div", { class: "row under" }, zoom, rule), h("div", { class: "plots" }, h("div", {}, plot), h("div", {}, screen, caption)), words, table);
 
   function length([x, y]) { return Math.hypot(x, y); }
@@ -36,18 +36,19 @@ async function render({ model, el }) {
     const side = p => X(p) > 470 ? { "text-anchor": "end", x: X(p) - 8 } : { x: X(p) + 8 };
     const note = (p, text, dy) => h("svg:text", { ...side(p), y: Math.max(16, Math.min(354, Y(p) + dy)), class: "strong" }, text);
     plot.replaceChildren(arrow([0, 0], r.uncond, "second"), arrow([0, 0], r.cond, "accent"), arrow(r.uncond, sum, "control", true), arrow([0, 0], sum, "third"),
-      note(r.uncond, "without the sentence", r.uncond[1] < r.cond[1] ? 22 : -12), note(r.cond, "with it", r.uncond[1] < r.cond[1] ? -12 : 22), note(sum, `guided, w = ${round(scale, 1)}`, sum[1] > r.cond[1] ? -14 : 24), near ? "" : h("svg:text", { x: X([0, 0]) + 6, y: Y([0, 0]) + 20 }, "zero"));
+      note(r.uncond, say("without the sentence"), r.uncond[1] < r.cond[1] ? 22 : -12), note(r.cond, say("with it"), r.uncond[1] < r.cond[1] ? -12 : 22), note(sum, say("guided, w = {}", round(scale, 1)), sum[1] > r.cond[1] ? -14 : 24), near ? "" : h("svg:text", { x: X([0, 0]) + 6, y: Y([0, 0]) + 20 }, say("zero")));
     plot.style.overflow = "hidden";
     const closest = strips.map((s, i) => s && [Math.abs(i - at), i]).filter(Boolean).sort((a, b) => a[0] - b[0])[0];
     if (closest) {
       const s = strips[closest[1]], best = s.scales.reduce((a, v, i) => Math.abs(v - scale) < Math.abs(s.scales[a] - scale) ? i : a, 0), film = s.films[best];
       screen.width = film.width; screen.height = film.height; screen.style.aspectRatio = `${film.width} / ${film.height}`;
       screen.getContext("2d").drawImage(film, 0, 0);
-      caption.textContent = `What w = ${s.scales[best]} makes of the two answers in step ${rows[closest[1]].name}` + (projected ? " (without the projection)." : ".");
+      caption.textContent = say("What w = {} makes of the two answers in step {}.", s.scales[best], rows[closest[1]].name) + (projected ? " " + say("(Drawn without dropping anything.)") : "");
       screen.setAttribute("aria-label", caption.textContent);
     }
-    words.textContent = `Step ${r.name}, noise level ${round(r.t, 3)}: the two answers differ by ${Math.round(100 * length(push(r)) / length(r.cond))} % of their size, at an angle of ${round(angle(r), 0)}°. ` +
-      `With w = ${round(scale, 1)} the guided answer is ${round(length(sum) / length(r.cond), 2)} times as long as the one with the sentence` + (length(sum) > 1.25 * length(r.cond) ? ": too much contrast." : ".");
+    const far = length(sum) / length(r.cond);
+    words.textContent = say("Step {}, noise level {}: the two answers differ by {} % of their size, at an angle of {}°.", r.name, round(r.t, 3), Math.round(100 * length(push(r)) / length(r.cond)), round(angle(r), 0)) +
+      " " + say("With w = {} the guided answer is {} times as long as the one with the sentence.", round(scale, 1), round(far, 2)) + (far > 1.25 ? " " + say("That is too much contrast.") : "");
   }
   draw();
   return () => media.free();

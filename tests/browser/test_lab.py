@@ -20,6 +20,16 @@ def ask(page, prompt: str, seed: int, steps: int = 4):
     page.click(".sk button:text-is('Generate')")
 
 
+def reachable(page, presses: int) -> list[str]:
+    "What the Tab key reaches from the prompt on: names as a screen reader would say them."
+    page.focus(".sk textarea")
+    found = []
+    for _ in range(presses):
+        page.keyboard.press("Tab")
+        found.append(page.evaluate("(e => e.ariaLabel || (e.closest('label, fieldset') || e).textContent.trim().slice(0, 60))(document.activeElement)"))
+    return found
+
+
 def finished(page, take: int):
     page.wait_for_selector(f".sk .state:has-text('Take {take}:')", timeout=90_000)
 
@@ -52,6 +62,15 @@ def test_a_lesson_in_the_studio(folder, tmp_path):
         page.keyboard.press("Control+Enter")
         finished(page, 2)
         assert page.evaluate("document.querySelector('.sk video').readyState >= 1 || new Promise(r => document.querySelector('.sk video').onloadedmetadata = () => r(true))")
+        # everything can be reached with the Tab key
+        reached = reachable(page, 40)
+        for words in ("Generate", "red balloon", "Seed", "New seed", "Steps", "Sampler, guidance", "Save film", "Show me the code", "Open the steps", "Show take 2", "Compare take 2", "Use settings"):
+            assert any(words in text for text in reached), (words, reached)
+        # on a projector: without the notebook around it
+        page.click(".sk button:text-is('Full screen')")
+        page.wait_for_function("document.fullscreenElement?.querySelector('.sk .desk')")
+        page.click(".sk button:text-is('Leave full screen')")
+        page.wait_for_function("!document.fullscreenElement")
         # cancel
         ask(page, "a dog", 3, 60)
         page.click(".sk button:text-is('Cancel')")
@@ -79,7 +98,7 @@ def test_a_lesson_in_the_studio(folder, tmp_path):
         slider.focus()
         for key in ["Home", *["ArrowRight"] * 3]:
             page.keyboard.press(key)
-        assert page.locator("[data-drawn]").get_attribute("data-drawn").startswith("x0 3")
+        page.wait_for_selector("[data-drawn^='x0 3']")
         assert [f for f in sent[before:] if "comm_msg" in str(f)] == []
         assert serious(page, ".jp-OutputArea") == []
         assert page.locator("img[src='x']").count() == 0 and not [p for p in page.problems if "dialog" in p or "sk" in p.lower().split()]
@@ -96,7 +115,7 @@ def test_the_same_studio_with_its_kernel_behind_a_gateway(folder, tiny):
     book["cells"][1]["source"] += ["\n", "import os; print('far away:', os.environ.get('FAR_AWAY'))\n", "studio"]
     (folder / "far.ipynb").write_text(json.dumps(book))
     with process(command, env, far, f"http://127.0.0.1:{port}/api"), chromium() as page:
-        with jupyter_lab(folder, f"--GatewayClient.url=http://127.0.0.1:{port}", f"--GatewayClient.auth_token={token}") as address:
+        with jupyter_lab(folder, f"--GatewayClient.url=http://127.0.0.1:{port}", f"--GatewayClient.auth_token={token}", dark=True) as address:
             open_notebook(page, address.format("far.ipynb"))
             page.wait_for_selector(".sk .state:has-text('Ready.')", timeout=90_000)
             page.wait_for_selector(".jp-OutputArea:visible :text('far away: yes')")
@@ -104,3 +123,4 @@ def test_the_same_studio_with_its_kernel_behind_a_gateway(folder, tiny):
             finished(page, 1)
             page.wait_for_selector(".sk .history li")
             assert page.locator(".sk .history li:visible").count() == 1
+            assert serious(page, ".jp-OutputArea") == [], "in the dark theme"
