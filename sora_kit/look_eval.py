@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASKED', 'FILE', 'look_stills', 'joined', 'named', 'fit_look_detector', 'Shown', 'exam', 'judge_adapter', 'main']
 
-# %% ../nbs/29f_look_eval.ipynb #b8978f02
+# %% ../nbs/29f_look_eval.ipynb #a56c8c67
 import argparse
 import json
 import random
@@ -27,7 +27,7 @@ from .render import render
 from .scenes import ACTORS, Scene, held_out, is_flagship, sample_scene
 from .train import draft
 
-# %% ../nbs/29f_look_eval.ipynb #59409e8f
+# %% ../nbs/29f_look_eval.ipynb #3a713ff7
 ASKED = ("actor", "place", "time", "weather", "colour")     # what a still can tell
 
 
@@ -47,7 +47,7 @@ def joined(parts: list[Examples]) -> Examples:
     "Several sets of examples as one."
     return Examples(*(torch.cat([getattr(p, k) for p in parts]) for k in vars(parts[0])))
 
-# %% ../nbs/29f_look_eval.ipynb #45b8839d
+# %% ../nbs/29f_look_eval.ipynb #1f380bda
 FILE = WEIGHTS / "detector-looks.safetensors"
 
 
@@ -69,7 +69,7 @@ def fit_look_detector(codec: Codec, n: int = 1500, steps: int = 900, fresh: int 
         ceiling[look] = float((named(net, test.frames) == test.answers[:, 0]).float().mean())
     return net, ceiling
 
-# %% ../nbs/29f_look_eval.ipynb #fd21b8f0
+# %% ../nbs/29f_look_eval.ipynb #f1030c85
 @dataclass(frozen=True)
 class Shown:
     "What one scale of an adapter gave."
@@ -105,7 +105,7 @@ def judge_adapter(base: Base, lora: LoRA, look: str, detector: Detector, n: int 
         all_stills.append(stills)
     return found, torch.cat(all_stills)
 
-# %% ../nbs/29f_look_eval.ipynb #e0610556
+# %% ../nbs/29f_look_eval.ipynb #30f94ea8
 def main(arguments: list[str]) -> None:
     "`python -m sora_kit.look_eval [--teach] [--n 132]`: judge every adapter beside the weights; the figures go to `judged.json` there."
     ask = argparse.ArgumentParser(prog="python -m sora_kit.look_eval", description="Judge the style adapters.")
