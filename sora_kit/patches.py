@@ -6,7 +6,6 @@
 __all__ = ['group_frames', 'token_place', 'cube', 'row_of_tokens', 'patch_viewer']
 
 # %% ../nbs/40h_patches.ipynb #bfb0c11c
-import torch
 from torch import Tensor
 
 from .dit import groups_of
