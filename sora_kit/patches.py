@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['group_frames', 'token_place', 'cube', 'row_of_tokens', 'patch_viewer']
 
-# %% ../nbs/40h_patches.ipynb #bfb0c11c
+# %% ../nbs/40h_patches.ipynb #4c711169
 from torch import Tensor
 
 from .dit import groups_of
@@ -13,7 +13,7 @@ from .figures import Figure, Parts
 from .files import need
 from .latents import square
 
-# %% ../nbs/40h_patches.ipynb #d6312542
+# %% ../nbs/40h_patches.ipynb #b5ae5b88
 def group_frames(group: int, fold: int) -> list[int]:
     "The frames of a group: the first is alone, then `fold` belong together."
     return [0] if group == 0 else list(range(1 + (group - 1) * fold, 1 + group * fold))
@@ -35,14 +35,14 @@ def cube(latents: Tensor,        # [C,F,h,w]
     frames = group_frames(group, fold)
     return latents[:, frames[0]:frames[-1] + 1, row * patch:(row + 1) * patch, column * patch:(column + 1) * patch]
 
-# %% ../nbs/40h_patches.ipynb #aaa00f8e
+# %% ../nbs/40h_patches.ipynb #a09f1514
 def row_of_tokens(backbone, groups: int) -> list[dict]:
     "The parts of the row that the transformer reads, in order."
     dit, layout = backbone.dit.cfg, backbone.layout
     return [{"name": "registers", "count": dit.registers}, {"name": "for the sentence", "count": dit.text_length},
             {"name": "for the picture", "count": groups * (dit.grid // dit.patch) ** 2}, {"name": "for the sound", "count": layout.audio_tokens}]
 
-# %% ../nbs/40h_patches.ipynb #fcda7f08
+# %% ../nbs/40h_patches.ipynb #b604ac4e
 def patch_viewer(frames,            # a Clip, or uint8 frames [F,H,W,3]; as many as the model takes, such as 17
                  backbone,          # of a session
                  at: int | None = None) -> Figure:     # the token that is shown first; None: one in the middle

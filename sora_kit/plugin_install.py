@@ -6,7 +6,7 @@
 __all__ = ['PINNED', 'FRESH', 'versions', 'constraints', 'pip', 'refusal', 'Change', 'plan', 'arguments', 'checked_target',
            'install', 'in_fresh_process', 'names_in', 'left_over', 'plugin_package', 'forget', 'uninstall']
 
-# %% ../nbs/42h_plugin_install.ipynb #70b286bf
+# %% ../nbs/42h_plugin_install.ipynb #6d50d949
 import json
 import os
 import re
@@ -20,7 +20,7 @@ from pathlib import Path
 from .files import InputError, MachineError, need, parse_json, shown
 from .installed import called, canonical, installed, read_switches, write_switches
 
-# %% ../nbs/42h_plugin_install.ipynb #73c63d8e
+# %% ../nbs/42h_plugin_install.ipynb #ea95cab3
 PINNED = ("torch", "numpy", "diffusers", "sora-kit")
 
 
@@ -37,10 +37,7 @@ def constraints() -> list[str]:
     named = {canonical(re.match(r"[\w.-]+", line)[0]): line for line in needs if ";" not in line}
     return [f"{name}=={here[name]}" for name in PINNED if name in here] + [line for name, line in named.items() if name not in PINNED]
 
-
-print("\n".join(constraints()))
-
-# %% ../nbs/42h_plugin_install.ipynb #48d4ecdc
+# %% ../nbs/42h_plugin_install.ipynb #19904420
 def pip(*words: str) -> subprocess.CompletedProcess:
     "Run the pip of this Python."
     if not any(canonical(d.metadata["Name"] or "") == "pip" for d in distributions(name="pip")):
@@ -109,7 +106,7 @@ def checked_target(target: str, editable: bool) -> str:
     if path.is_dir() and looks_local: need((path / "pyproject.toml").is_file() or (path / "setup.py").is_file(), "target", target, "that folder has no pyproject.toml")
     return str(path.resolve()) if looks_local and path.exists() else target
 
-# %% ../nbs/42h_plugin_install.ipynb #0d944e97
+# %% ../nbs/42h_plugin_install.ipynb #d9ebeae5
 def install(target: str, changes: list[Change], editable: bool = False) -> list[str]:
     "Install what was planned; ids of the plugins among it. `MachineError` if pip did something else than planned."
     before, pins = versions(), [f"{change.name}=={change.new}" for change in changes]
@@ -132,7 +129,7 @@ def in_fresh_process() -> dict:
     if done.returncode: raise MachineError(f"after the installation Python cannot list its packages: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
-# %% ../nbs/42h_plugin_install.ipynb #88d5af47
+# %% ../nbs/42h_plugin_install.ipynb #85ef6392
 def names_in(requirements: list[str]) -> set[str]:
     "Canonical names of requirements, without those of extras."
     return {canonical(re.match(r"[\w.-]+", line)[0]) for line in requirements if "extra ==" not in line}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLUGIN_KINDS', 'TEMPLATE', 'PluginNames', 'plugin_names', 'fill', 'new_plugin']
 
-# %% ../nbs/42g_plugin_template.ipynb #0e07257e
+# %% ../nbs/42g_plugin_template.ipynb #040a72fb
 import os
 import re
 import sys
@@ -20,7 +20,7 @@ from .builtin import BUILTIN
 from .files import InputError, MachineError, need
 from .installed import canonical
 
-# %% ../nbs/42g_plugin_template.ipynb #dac009d2
+# %% ../nbs/42g_plugin_template.ipynb #dc50c002
 PLUGIN_KINDS = ("sampler", "guidance", "style", "audio", "filter", "actor", "lesson", "observer")
 
 
@@ -59,14 +59,14 @@ def plugin_names(name: str, kind: str) -> PluginNames:
         need(names.alias not in CAST, "name", name, f"{names.alias} is in the cast already; choose another name")
     return names
 
-# %% ../nbs/42g_plugin_template.ipynb #70370fe5
+# %% ../nbs/42g_plugin_template.ipynb #2929906a
 TEMPLATE = files("sora_kit") / "templates" / "plugin"
 
 
 def fill(names: PluginNames, kind: str, folder: Path) -> None:
     "Let copier write the package into a folder."
     try: import copier
-    except ImportError as problem: raise InputError("a plugin is made with copier, which is not installed; install it with: pip install copier") from problem
+    except ImportError as problem: raise InputError("a plugin is made with copier, which is not installed; install it with: pip install 'sora_kit[plugins]'") from problem
     copier.run_copy(str(TEMPLATE), folder, {"name": names.distribution, "kind": kind}, defaults=True, quiet=True)
     if kind == "lesson":
         from sora_kit.lesson_build import new_lesson
