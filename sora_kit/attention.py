@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['attention_map', 'watching', 'spans', 'word_maps']
 
-# %% ../nbs/31_attention.ipynb #3b24ca3b
+# %% ../nbs/31_attention.ipynb #efdf86ab
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from .dit import Attention, DiT, rotate
 from .session import Backbone
 
-# %% ../nbs/31_attention.ipynb #c46065ff
+# %% ../nbs/31_attention.ipynb #0d7b8735
 @torch.no_grad()
 def attention_map(layer: Attention, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     "How much each token of x [B,N,D] looks at each other, [B,N,N], mean over heads; rows sum to 1."
@@ -44,12 +44,12 @@ def watching(dit: DiT) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks: hook.remove()
 
-# %% ../nbs/31_attention.ipynb #e00f1ccd
-def spans(backbone: Backbone) -> dict[str, list[int]]:
-    "First token and the one after the last, of the registers, the words, the picture and the sound."
+# %% ../nbs/31_attention.ipynb #9cbed545
+def spans(backbone: Backbone, reference: bool = False) -> dict[str, list[int]]:
+    "First token and the one after the last, of the registers, the words, the reference picture if there is one, the picture and the sound."
     cfg, layout = backbone.dit.cfg, backbone.layout
     picture = layout.groups * (cfg.grid // cfg.patch) ** 2
-    lengths = {"registers": cfg.registers, "words": cfg.text_length, "picture": picture, "sound": layout.audio_tokens}
+    lengths = {"registers": cfg.registers, "words": cfg.text_length, **({"reference": 16} if reference else {}), "picture": picture, "sound": layout.audio_tokens}
     found, start = {}, 0
     for name, length in lengths.items():
         found[name] = [start, start + length]

@@ -6,31 +6,34 @@
 __all__ = ['FACED', 'SHOWCASE', 'LONGEST', 'mention', 'choose', 'caption', 'finish', 'describe', 'Mention', 'Script',
            'check_prompt', 'understand']
 
-# %% ../nbs/15e_captions.ipynb #b3652813
+# %% ../nbs/15e_captions.ipynb #7e4ff327
 import random
 import re
 from dataclasses import replace
 
+from .files import need
 from .script import Mention, Script, check_prompt, understand
 from .sentences import STILL, WRITERS, write
+from .wide_vocabulary import lexicon
 
 _all_ = ["Mention", "Script", "check_prompt", "understand"]     # a caption is written and read in one place
 
-# %% ../nbs/15e_captions.ipynb #728aad39
-FACED = ("child", "dog", "cat", "bird", "robot", "car", "boat")      # a caption may say which way they look
+# %% ../nbs/15e_captions.ipynb #5afbc840
+FACED = ("child", "dog", "cat", "bird", "robot", "car", "boat",
+         "woman", "man", "horse", "fish", "dinosaur", "bus", "train", "bicycle", "airplane")      # a caption may say which way they look
 
 
 def mention(actor, rng: random.Random, keep: float, motion: float = .93, colour: float = .75) -> Mention:
     "What is said about one actor of a scene; motion, colour: the chances that they are said."
-    moves = actor.motion not in ("stands", "floats")
+    moves = actor.motion not in ("stands", "floats", "waves", "spins", "swings") and actor.kind != "kite"
     said = rng.random() < motion * keep
-    turned = said and (actor.kind in FACED or moves) and rng.random() < (.75 if moves else .4) * keep
+    turned = said and actor.motion not in ("spins", "swings") and (actor.kind in FACED or moves) and rng.random() < (.75 if moves else .4) * keep
     holds = actor.holds if rng.random() < .8 else ""
     return Mention(actor.kind, actor.colour if rng.random() < colour else "", actor.motion if said else "",
-                   actor.direction if turned else "", holds, actor.colour2 if holds == "balloon" and rng.random() < colour * keep else "")
+                   actor.direction if turned else "", holds, actor.colour2 if holds in ("balloon", "umbrella", "flower") and rng.random() < colour * keep else "")
 
 
-def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1.) -> Script:
+def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1., tier: str = "core") -> Script:
     "Chooses which clauses a caption of the scene has; keep < 1 drops more of them."
     def now(p, value, silent=""): return value if rng.random() < p * keep else silent
     lead, *others = scene.actors
@@ -50,21 +53,23 @@ def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1.) -> Scr
         tuple(actors), relation, place=scene.place if rng.random() < .95 else "", time=now(.62, scene.time),
         weather=now({"clear": .2, "fireworks": .8}.get(scene.weather, .65), scene.weather),
         camera=now(.15 if scene.camera == "static" else .75, scene.camera), mood=now(.06 if scene.mood == "none" else .55, scene.mood),
-        slow=now(.7, scene.slow, False), wants_reference=me, language=lang)
+        slow=now(.7, scene.slow, False), style=now(.85, scene.style) if scene.style != "plain" else "", lapse=scene.lapse and now(.8, True, False),
+        wants_reference=me, language=lang, tier=tier)
 
-# %% ../nbs/15e_captions.ipynb #c6ce38b4
+# %% ../nbs/15e_captions.ipynb #0d80359a
 SHOWCASE = ("a child chasing a red balloon through a rainy paris street",
             "a slow-motion cinematic shot of a dog running on a beach at sunset, with dramatic music",
             "me, on the beach at sunset, with a glass of sparkling wine, while fireworks cut the sky")
 LONGEST = {"en": 22, "de": 20}          # words
 
 
-def caption(scene, rng: random.Random, lang: str = "en") -> tuple[str, Script]:
+def caption(scene, rng: random.Random, lang: str = "en", tier: str = "core") -> tuple[str, Script]:
     "A sentence about a scene (`scenes.Scene`) in 'en' or 'de', and the script of what it says; ValueError for another language."
     if lang not in WRITERS: raise ValueError(f"lang={lang!r}: captions are written in {' and '.join(WRITERS)}; give one of these")
+    need(scene.place in lexicon(tier).places[lang], "tier", tier, f"it has no words for the {scene.place}; try tier='full'")
     keep = 1.
     while True:
-        script = choose(scene, rng, lang, keep)
+        script = choose(scene, rng, lang, keep, tier)
         text = write(script, rng)
         if len(text.split()) <= LONGEST[lang] and re.sub(r"\s+", " ", text.lower()) not in SHOWCASE: break
         keep *= .9
@@ -79,6 +84,6 @@ def finish(text: str, rng: random.Random) -> str:
     return text + ("." if rng.random() < .4 else "")
 
 
-def describe(scene, rng: random.Random, lang: str = "en") -> str:
+def describe(scene, rng: random.Random, lang: str = "en", tier: str = "core") -> str:
     "A sentence about a scene (`scenes.Scene`) in 'en' or 'de'."
-    return caption(scene, rng, lang)[0]
+    return caption(scene, rng, lang, tier)[0]

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['changes', 'step_explorer', 'name', 'mel_picture']
 
-# %% ../nbs/40b_explorer.ipynb #e0b08090
+# %% ../nbs/40b_explorer.ipynb #c3b6b25a
 import torch
 
-from .figures import Figure, Parts, jpeg, smaller
+from .figures import Figure, Parts, in_language, jpeg, said, smaller
 from .files import need
 from .media import encode
 from .trace import Trace
 
-# %% ../nbs/40b_explorer.ipynb #b295a3a4
+# %% ../nbs/40b_explorer.ipynb #a40f956b
 def changes(trace: Trace) -> list[tuple[float | None, float | None]]:
     "For each recorded step, how much expected picture and sound differ from the step before, relative to their size; None at first."
     def apart(now, before): return float((now - before).norm() / now.norm().clamp_min(1e-6))
@@ -23,13 +23,14 @@ def changes(trace: Trace) -> list[tuple[float | None, float | None]]:
         else: rows.append(tuple(apart(part(k), part(k - 1)) for part in (trace.video, trace.tokens)))
     return rows
 
-# %% ../nbs/40b_explorer.ipynb #bb35ef83
+# %% ../nbs/40b_explorer.ipynb #aa33fcd5
 def step_explorer(trace: Trace,
                   every: int = 2,         # show each n-th frame of the film
                   size: int = 96,         # pixels of a frame
                   noisy: bool = True,     # also the noisy film; twice the work
                   sounds: int = 5,        # how many steps can be heard
-                  progress=lambda done: None) -> Figure:
+                  progress=lambda done: None,
+                  lang: str = "en") -> Figure:     # of the figure's own words
     "A figure of all recorded steps against the film's time, in picture and sound; `InputError` if it would be too large."
     from sora_kit.show import picked
     need(len(trace) > 0, "trace", "no steps", "record a run first: Trace.record(run)")
@@ -43,13 +44,13 @@ def step_explorer(trace: Trace,
     for k in picked(len(trace), sounds) if sounds else []:
         heard.append([k, parts.add(encode("mp4", {}, samples=trace.sound(k), rate=layout.sound.rate), "audio/mp4")])
     frames = list(range(0, layout.frames, every))
-    data = {"title": trace.prompt[:200], "alt": trace.prompt[:200], "steps": trace.rows[-1].i + 1, "size": size, "parts": parts.table,
+    data = in_language(lang) | {"title": trace.prompt[:200], "alt": trace.prompt[:200], "steps": trace.rows[-1].i + 1, "size": size, "parts": parts.table,
             "sounds": heard,
             "lead": "Each row is one step of the run, from noise at the top to the film at the bottom; time runs to the right. "
                     "Drag across the grid, or use the sliders.",
             "rows": [{"name": name(row), "t": row.t, "to": row.to, "change": a, "heard": b} for row, (a, b) in zip(trace.rows, changes(trace))],
             "frames": frames, "times": [float(f / layout.fps) for f in frames], "pause": float(every / layout.fps), "mels": mels, **strips}
-    return Figure("steps", data, f"{len(trace)} steps of a run against the time of the film: {trace.prompt[:200]}", parts.blob, 860)
+    return Figure("steps", data, said(data, "{} steps of a run against the time of the film: {}", len(trace), trace.prompt[:200]), parts.blob, 860)
 
 
 def name(row) -> str:

@@ -6,7 +6,7 @@
 __all__ = ['LONGEST', 'Backend', 'denoiser', 'noise', 'Plan', 'cross_fade', 'with_modules', 'finish', 'film_seconds', 'opening',
            'able', 'unheard']
 
-# %% ../nbs/30b_film.ipynb #c8960696
+# %% ../nbs/30b_film.ipynb #00a573c9
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from .flow import Pred
 from .hooks import Registry
 from .session import KEPT_GROUPS, Given, Layout
 
-# %% ../nbs/30b_film.ipynb #5d09e164
+# %% ../nbs/30b_film.ipynb #a53e5f97
 @runtime_checkable
 class Backend(Protocol):
     "What a run, a trace and the figures ask of a model, whichever it is; `sora_kit.session.Backbone` is the one that is shipped."
@@ -47,11 +47,11 @@ class Backend(Protocol):
 
     def sound(self, mel: Tensor, samples: int) -> Tensor: "Normalised log-mel [B,mels,T] → samples float32 [B,samples]."
 
-# %% ../nbs/30b_film.ipynb #bf6b554f
+# %% ../nbs/30b_film.ipynb #bb337762
 def denoiser(backbone: Backend,
              words: Tensor,                                       # what the model reads, [B,…]
              guidance,                                            # anything with `branches` and `combine`
-             given: Given | None = None,                          # frames that are known
+             given: Given | None = None,                          # what is known
              before: Callable[[], None] = lambda: None,           # called before each question; it may raise to stop the run
              seen: Callable[[list[Pred]], None] = lambda answers: None,      # is shown the answer of each branch
              guard: Callable[[], AbstractContextManager] = nullcontext):    # around what the guidance rule does
@@ -68,7 +68,7 @@ def denoiser(backbone: Backend,
         with guard(): x0 = guidance.combine(branches, t).x0
         if given is not None:
             video, audio = backbone.layout.unpack(x0)
-            x0 = backbone.layout.pack(given.put(video), audio)
+            x0 = backbone.layout.pack(given.put(video), given.heard(audio))
         return Pred(x, t, x0, "x0")
 
     return denoise
@@ -81,7 +81,7 @@ def noise(layout: Layout, seeds: list[int], piece: int = 0, step: int = 0) -> Te
     audio = [torch.randn(layout.audio_tokens, layout.audio_dim, generator=generator(seed, "audio" + name)) for seed in seeds]
     return layout.pack(torch.stack(video), torch.stack(audio))
 
-# %% ../nbs/30b_film.ipynb #d9d34d74
+# %% ../nbs/30b_film.ipynb #f65b5ea8
 LONGEST = 20            # seconds
 
 
@@ -122,7 +122,7 @@ def cross_fade(old: Tensor,     # [..., T]
     both = old[..., at:] * (1 - ramp) + new[..., :overlap] * ramp
     return torch.cat([old[..., :at], both, new[..., overlap:]], -1)
 
-# %% ../nbs/30b_film.ipynb #8db033d4
+# %% ../nbs/30b_film.ipynb #1f346859
 def with_modules(backbone: Backend,
                  frames: Tensor,              # the film, uint8 [F,H,W,3]
                  mel: Tensor,                 # the model's own sound, normalised log-mel [1,mels,T]
@@ -157,7 +157,7 @@ def finish(backbone: Backend,
     else: sound = backbone.sound(mel, plan.layout.samples(plan.frames))
     return Clip(frames, plan.layout.fps, Audio(sound, plan.layout.sound.rate), captions, recipe)
 
-# %% ../nbs/30b_film.ipynb #941e9d8e
+# %% ../nbs/30b_film.ipynb #1426cf73
 def film_seconds(layout: Layout, seconds: float | None) -> float:
     "The length of the film in seconds: the model's own by default."
     if seconds is None: return float(layout.frames / layout.fps)
@@ -167,11 +167,12 @@ def film_seconds(layout: Layout, seconds: float | None) -> float:
 
 
 def opening(first: Clip | Tensor,
-            kept: int) -> Tensor:       # frames that a piece takes over
+            kept: int,                  # frames that a piece takes over
+            name: str = "first") -> Tensor:
     "The frames uint8 [n,H,W,3] that a film begins with: one picture, or the last `kept` of several."
-    frames = first.frames if isinstance(first, Clip) else torch.as_tensor(first)
+    frames = first.frames if isinstance(first, Clip) else torch.as_tensor(first if hasattr(first, "__array__") else 0)
     fits = frames.dtype == torch.uint8 and frames.ndim == 4 and frames.shape[3] == 3 and min(frames.shape) > 0
-    need(fits, "first", (frames.dtype, *frames.shape), "it must be a clip or uint8 frames [n, height, width, 3]")
+    need(fits, name, (frames.dtype, *frames.shape), "it must be a clip or uint8 frames [n, height, width, 3]")
     return frames[-kept:] if len(frames) >= kept else frames[-1:]
 
 

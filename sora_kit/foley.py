@@ -6,14 +6,14 @@
 __all__ = ['SURFACES', 'GROUNDS', 'BODIES', 'CALLS', 'BANG', 'clock', 'hiss', 'Strike', 'strike', 'wavetable', 'play', 'curve',
            'Call', 'call', 'flap', 'whistle', 'bang', 'level', 'add_at']
 
-# %% ../nbs/14a_foley.ipynb #278fd875
+# %% ../nbs/14a_foley.ipynb #6b669aae
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# %% ../nbs/14a_foley.ipynb #d23e4bd5
+# %% ../nbs/14a_foley.ipynb #62b911b2
 def clock(seconds: float, rate: float) -> Tensor:
     "Times [n] in seconds of `rate` samples a second."
     return torch.arange(max(1, round(seconds * rate))) / rate
@@ -33,7 +33,7 @@ def hiss(g: torch.Generator,
     x = torch.fft.irfft(torch.view_as_complex(torch.randn(len(f), 2, generator=g)) * shape, n=size)[:n]
     return x / x.square().mean().sqrt().clamp(min=1e-9)
 
-# %% ../nbs/14a_foley.ipynb #9abaa56c
+# %% ../nbs/14a_foley.ipynb #805622f6
 @dataclass(frozen=True)
 class Strike:
     "What a blow sounds like: ringing modes and a band of noise."
@@ -61,16 +61,20 @@ def strike(s: Strike, rate: float, g: torch.Generator, pitch: float = 1.) -> Ten
         x += gain * torch.exp(-t / decay) * torch.sin(math.tau * frequency * pitch * warped)
     return x * (t / .001).clamp(max=1) * ((t[-1] - t) / .005).clamp(max=1)
 
-# %% ../nbs/14a_foley.ipynb #c851b43c
+# %% ../nbs/14a_foley.ipynb #dd34f0f4
 SURFACES = {
     "sand": Strike((), 350, 2600, .035, grains=5),
     "cobbles": Strike(((820, .008, .5), (1900, .006, .4), (2900, .004, .3)), 1500, 6500, .012),
     "grass": Strike((), 1400, 6000, .035, grains=4),
     "leaves": Strike((), 1800, 7500, .05, grains=12),
     "snow": Strike((), 900, 4500, .06, grains=9),
-    "puddle": Strike(((700, .02, .3), (1150, .016, .2)), 900, 6500, .05, bend=-.4)}
+    "puddle": Strike(((700, .02, .3), (1150, .016, .2)), 900, 6500, .05, bend=-.4),
+    "boards": Strike(((170, .03, .7), (390, .02, .4)), 500, 3000, .015),
+    "dust": Strike((), 150, 900, .05, .6),
+    "splash": Strike(((480, .05, .3), (760, .04, .25)), 500, 6500, .16, 1.2, grains=14, bend=-.5)}
 
-GROUNDS = {"street": "cobbles", "beach": "sand", "meadow": "grass", "forest": "leaves", "desert": "sand", "snowfield": "snow"}
+GROUNDS = {"street": "cobbles", "beach": "sand", "meadow": "grass", "forest": "leaves", "desert": "sand", "snowfield": "snow",
+           "sea": "splash", "space": "dust", "room": "boards", "stage": "boards"}
 
 BODIES = {
     "ball": Strike(((95, .07, 1.), (260, .06, .6), (415, .05, .3)), 400, 6000, .014, 1.6, bend=-.35),
@@ -78,9 +82,15 @@ BODIES = {
     "child": Strike(((130, .025, .8),), 300, 3000, .018),
     "dog": Strike(((180, .018, .5), (2300, .004, .3)), 700, 5000, .010),
     "cat": Strike(((220, .015, .4),), 500, 3500, .014),
-    "bird": Strike((), 800, 4000, .012)}
+    "bird": Strike((), 800, 4000, .012),
+    "horse": Strike(((310, .016, .9), (760, .012, .7), (1350, .008, .4)), 900, 4200, .010),
+    "dinosaur": Strike(((58, .10, 1.), (92, .08, .8), (150, .05, .4)), 120, 900, .06, 1.2),
+    "woman": Strike(((420, .010, .5), (1500, .006, .4)), 900, 5000, .008), "man": Strike(((115, .03, .8),), 250, 2400, .020),
+    "rocket": Strike(((46, .30, 1.), (71, .25, .8)), 60, 2500, .35, 1.6), "umbrella": Strike(((900, .02, .3),), 600, 5000, .04),
+    "drum": Strike(((118, .13, 1.), (188, .09, .6), (271, .06, .4)), 300, 5000, .030, 1.1, bend=.12),
+    "bell": Strike(((523, .62, 1.), (1046, .50, .55), (1245, .42, .5), (1568, .34, .4), (2093, .26, .35), (2814, .16, .3), (262, .70, .5)), 3000, 7500, .006, .5)}
 
-# %% ../nbs/14a_foley.ipynb #a6c4a048
+# %% ../nbs/14a_foley.ipynb #49682899
 def wavetable(harmonics: tuple[float, ...],  # amplitude of harmonic 1, 2, 3 …
               size: int = 2048) -> Tensor:
     "One period [size] with these harmonics, peak 1."
@@ -101,7 +111,7 @@ def curve(values, n: int) -> Tensor:
         return v.expand(n)
     return torch.nn.functional.interpolate(v[None, None], size=n, mode="linear", align_corners=True)[0, 0]
 
-# %% ../nbs/14a_foley.ipynb #e99913f0
+# %% ../nbs/14a_foley.ipynb #73867fdc
 @dataclass(frozen=True)
 class Call:
     "A voice: pitch points (Hz) evenly spread over its seconds, formants (Hz), and how breathy it is."
@@ -117,7 +127,12 @@ CALLS = {
     "cat": Call((480, 690, 720, 610, 420), .55, (900, 1700), .04),
     "bird": Call((2900, 4600, 3300, 4800, 3200, 4500, 2800), .26, (4000,), .25, harmonics=1),
     "robot": Call((760, 900, 1040, 1240, 1320), .2, (900, 2600, 4400), 0., harmonics=5),
-    "child": Call((300, 430, 390, 300), .28, (650, 1900), .06)}
+    "child": Call((300, 430, 390, 300), .28, (650, 1900), .06),
+    "horse": Call((980, 1240, 900, 1060, 760, 860, 560, 430), .62, (1100, 2300), .18),
+    "dinosaur": Call((150, 190, 165, 140, 105, 80), .70, (380, 900), .45, harmonics=16),
+    "bus": Call((330, 330, 330), .32, (420, 1000), .0, harmonics=8),
+    "train": Call((690, 780, 790, 785, 700), .65, (1000, 1750), .28, harmonics=6),
+    "bicycle": Call((2350, 2350, 2350), .30, (2400, 4700), .0, harmonics=2)}
 
 
 def call(c: Call, rate: float, g: torch.Generator, pitch: float = 1.) -> Tensor:
@@ -139,7 +154,7 @@ def flap(rate: float, g: torch.Generator, pitch: float = 1.) -> Tensor:
     t = clock(.09, rate)
     return (t / .004).clamp(max=1) * torch.exp(-t / .022) * hiss(g, len(t), rate, 500 * pitch, 3500 * pitch) / 3
 
-# %% ../nbs/14a_foley.ipynb #e7a98331
+# %% ../nbs/14a_foley.ipynb #33ec1f4e
 BANG = Strike(((58, .16, 1.), (97, .12, .7), (170, .08, .4)), 80, 6000, .09, 1.8, bend=.8)
 
 
@@ -159,7 +174,7 @@ def bang(rate: float, g: torch.Generator, pitch: float = 1.) -> Tensor:
     crackle[:len(blow)] += blow
     return crackle
 
-# %% ../nbs/14a_foley.ipynb #5c1f030a
+# %% ../nbs/14a_foley.ipynb #7b18a28f
 def level(x: Tensor, db: float, rate: float, head: float = .05) -> Tensor:
     "Scale [n] so that its loudest part up to `head` seconds from the start has this RMS in dBFS."
     rms = x[:max(1, round(head * rate))].square().mean().sqrt()

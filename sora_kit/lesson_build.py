@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['OPENING', 'FIGURE', 'SOLUTION', 'TEST_SHAPE', 'TEST_RANGE', 'TEST_HIDDEN', 'TEMPLATE', 'NEW_HINTS', 'NEW_WRONG',
-           'NEW_QUIZ', 'SLIDES', 'FITTED', 'KINDS_OF_PAGE', 'student_cells', 'notebook_of', 'split', 'new_lesson',
-           'executed', 'with_alt', 'page_of', 'build', 'PageRules', 'page_problems', 'a11y']
+           'NEW_QUIZ', 'SLIDES', 'FITTED', 'TURNING', 'KINDS_OF_PAGE', 'student_cells', 'notebook_of', 'split',
+           'new_lesson', 'executed', 'with_alt', 'at_headings', 'page_of', 'build', 'PageRules', 'page_problems',
+           'a11y']
 
-# %% ../nbs/42e_lesson_build.ipynb #31225a6a
+# %% ../nbs/42e_lesson_build.ipynb #64ef0b6a
 import html
 import json
 import re
@@ -20,7 +21,7 @@ from .files import InputError, need, write_atomic
 from .lesson_format import Cell, Source, marked_cells, solved, stub
 from .lessons import give_files
 
-# %% ../nbs/42e_lesson_build.ipynb #b73ccf95
+# %% ../nbs/42e_lesson_build.ipynb #3ce4b215
 def student_cells(source: Source, solutions: bool = False) -> list[Cell]:
     "The cells that students get: no raw cells, no checks, `...` for solutions, and a call of `check` after each exercise."
     out = []
@@ -43,7 +44,7 @@ def notebook_of(cells: list[Cell], source: Source) -> dict:
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": made, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}, "sora_kit": about}, "nbformat": 4, "nbformat_minor": 5}
 
-# %% ../nbs/42e_lesson_build.ipynb #88166fae
+# %% ../nbs/42e_lesson_build.ipynb #cea950f2
 def split(folder: str | Path,
           out: str | Path,          # a new folder, or one without this lesson's notebook
           lang: str = "en") -> Path:
@@ -56,7 +57,7 @@ def split(folder: str | Path,
     give_files(source, out)
     return write_atomic(target, json.dumps(notebook_of(student_cells(source), source), ensure_ascii=False, indent=1).encode())
 
-# %% ../nbs/42e_lesson_build.ipynb #bc369830
+# %% ../nbs/42e_lesson_build.ipynb #65d7dcb0
 OPENING = '''from sora_kit.lessons import Lesson
 from sora_kit.render import render
 from sora_kit.scenes import Actor, Scene
@@ -131,7 +132,7 @@ def new_lesson(home: str | Path,      # the folder in which the lesson's folder 
     for name, text in {"hints.yml": NEW_HINTS, "wrong.yml": NEW_WRONG, "quiz.json": json.dumps(NEW_QUIZ, indent=1)}.items(): write_atomic(folder / name, text.encode())
     return folder
 
-# %% ../nbs/42e_lesson_build.ipynb #053db86b
+# %% ../nbs/42e_lesson_build.ipynb #ae6cda17
 def executed(folder: str | Path, lang: str = "en", solutions: bool = False, seconds: float = 600.):
     "A lesson's notebook with outputs, ready to be read: run with the solutions, shown without. This executes the lesson."
     try:
@@ -143,7 +144,7 @@ def executed(folder: str | Path, lang: str = "en", solutions: bool = False, seco
     book = nbformat.from_dict(notebook_of(student_cells(source, True), source))
     with tempfile.TemporaryDirectory() as place:
         split(folder, place, lang)
-        try: NotebookClient(book, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": place}}).execute()
+        try: NotebookClient(book, timeout=seconds, kernel_name="python3", extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": place}}).execute()
         except CellExecutionError as problem: raise InputError(f"lesson {source.info.id}: {str(problem).strip().splitlines()[-1]}") from problem
     for cell, shown in zip(book.cells, student_cells(source, solutions), strict=True):
         if cell.cell_type != "code": continue
@@ -159,15 +160,24 @@ def with_alt(output):
     picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{"".join(data["image/png"].split())}">'
     return type(output)(output | {"data": {"text/html": picture}, "metadata": {}})
 
-# %% ../nbs/42e_lesson_build.ipynb #a37c1ea8
+# %% ../nbs/42e_lesson_build.ipynb #fda4ed11
 SLIDES = """<style>
-.slides .jp-Cell { display: none; } .slides .jp-Cell.now { display: flex; } .slides main { max-width: 1100px; margin: 0 auto; font-size: 118%; padding-bottom: 70px; }
+.slides .jp-Cell { display: none; } .slides .jp-Cell.now { display: flex; flex-direction: column; } .jp-Cell > details > summary { cursor: pointer; padding: 4px 8px; font: 15px system-ui, sans-serif; color: #3a4255; } .slides main { max-width: 1100px; margin: 0 auto; font-size: 118%; padding-bottom: 70px; }
 #turn { position: fixed; bottom: 12px; right: 16px; display: flex; gap: 8px; align-items: center; font: 15px system-ui, sans-serif; background: #fff; color: #1b2130; padding: 6px 10px; border: 1px solid #8891a3; border-radius: 10px; z-index: 9; }
 #turn button { font: inherit; padding: 6px 14px; min-height: 36px; }
 </style><script type="module">
-const cells = [...document.querySelectorAll("main .jp-Cell")];
-let part = -1;
-const parts = cells.map(c => { if (part < 0 || c.querySelector("h1, h2")) part++; return part; }), last = part;
+const say = {words}, cells = [...document.querySelectorAll("main .jp-Cell")];
+let part = -1, bare = false;
+const parts = cells.map(c => {
+  if (part < 0 || !bare && c.querySelector("h1, h2, h3")) part++;
+  bare = c.matches(".jp-MarkdownCell") && !c.querySelector("p, li, pre, table");     // a heading alone is no slide
+  return part;
+}), last = part;
+for (const code of document.querySelectorAll("main .jp-CodeCell:has(.jp-OutputArea-child) > .jp-Cell-inputWrapper")) {
+  const fold = document.createElement("details");
+  fold.append(Object.assign(document.createElement("summary"), { textContent: say.code }));
+  code.before(fold); fold.append(code);
+}
 let now = Math.min(last, +location.hash.slice(1) || 0), all = false;
 const words = Object.assign(document.createElement("span"), { role: "status" });
 const button = (text, label, go) => Object.assign(document.createElement("button"), { textContent: text, ariaLabel: label, onclick: go });
@@ -178,8 +188,8 @@ function show(n) {
   words.textContent = all ? "" : `${now + 1} / ${last + 1}`;
   location.replace("#" + now); if (!all) scrollTo(0, 0);
 }
-const bar = document.createElement("nav"); bar.id = "turn"; bar.ariaLabel = "Slides";
-bar.append(button("←", "Previous slide", () => show(now - 1)), words, button("→", "Next slide", () => show(now + 1)));
+const bar = document.createElement("nav"); bar.id = "turn"; bar.ariaLabel = say.slides;
+bar.append(button("←", say.previous, () => show(now - 1)), words, button("→", say.next, () => show(now + 1)), button(say.all, say.everything, () => { all = !all; show(now); }));
 document.body.append(bar);
 addEventListener("keydown", e => {
   if (e.target.closest("input, select, textarea, button") || e.ctrlKey || e.metaKey || e.altKey) return;
@@ -196,18 +206,33 @@ FITTED = """<style>main { max-width: 980px; margin: 0 auto; padding: 12px 20px 8
 .highlight :is(.nb, .k, .kn, .kc, .ow, .nd, .nf, .nc, .fm, .bp) { color: #00591f; }</style>"""
 
 
+TURNING = {"en": {"previous": "Previous slide", "next": "Next slide", "slides": "Slides", "all": "all", "everything": "Show all sections, or one at a time", "code": "Code"},
+           "de": {"previous": "Vorige Folie", "next": "Nächste Folie", "slides": "Folien", "all": "alle", "everything": "Alle Abschnitte zeigen oder einzeln", "code": "Code"}}
+
+
+def at_headings(book):
+    "A notebook whose text cells begin anew at each heading, so that a slide does not begin with the end of the one before."
+    import nbformat
+    cells = []
+    for cell in book.cells:
+        pieces = re.split(r"^(?=#{2,3} )", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
+        cells += [nbformat.v4.new_markdown_cell(p) for p in pieces if p.strip()] or [cell]
+    return nbformat.v4.new_notebook(cells=cells, metadata=book.metadata)
+
+
 def page_of(book, lang: str = "en", slides: bool = False) -> str:
     "A notebook with outputs as a page, or as slides, that needs no network."
     import nbformat
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "lesson.ipynb"
-        nbformat.write(book, path)
+        nbformat.write(at_headings(book) if slides else book, path)
         text = still(path)
     title = next((m[1] for c in book.cells if c.cell_type == "markdown" and (m := re.match(r"# (.+)", c.source))), "Lesson")
     text = re.sub(r"<html[^>]*>", f'<html lang="{lang}">', text, count=1)
     text = re.sub(r"<title>.*?</title>", "", text, count=1, flags=re.S)
     text = text.replace("</head>", f"<title>{html.escape(title)}</title>{FITTED}</head>", 1)
-    return text.replace("</body>", SLIDES + "</body>", 1) if slides else text
+    turning = SLIDES.replace("{words}", json.dumps(TURNING.get(lang, TURNING["en"])))
+    return text.replace("</body>", turning + "</body>", 1) if slides else text
 
 
 KINDS_OF_PAGE = {"html": "{id}.html", "slides": "{id}.slides.html"}
@@ -221,7 +246,7 @@ def build(folder: str | Path, out: str | Path, kinds: tuple[str, ...] = ("html",
     book = executed(folder, lang, solutions)
     return [write_atomic(Path(out) / KINDS_OF_PAGE[kind].format(id=id), page_of(book, lang, kind == "slides").encode()) for kind in kinds]
 
-# %% ../nbs/42e_lesson_build.ipynb #f739955d
+# %% ../nbs/42e_lesson_build.ipynb #c4dac938
 class PageRules(HTMLParser):
     "Reads a page and collects what shuts people out, in `found`."
 

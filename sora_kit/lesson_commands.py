@@ -6,7 +6,7 @@
 __all__ = ['lessons_app', 'Name', 'Home', 'Lang', 'brought', 'lesson', 'row', 'list_lessons', 'open_lesson', 'launch', 'new',
            'split', 'check', 'build', 'a11y']
 
-# %% ../nbs/43a_lesson_commands.ipynb #2de4b52d
+# %% ../nbs/43a_lesson_commands.ipynb #647251d1
 import json
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ import typer
 
 from .commands import Json
 
-# %% ../nbs/43a_lesson_commands.ipynb #e25d8b3f
+# %% ../nbs/43a_lesson_commands.ipynb #5cf99c95
 lessons_app = typer.Typer(help="Learn with lessons that check what you did; write and test your own.", no_args_is_help=True, rich_markup_mode=None,
                           context_settings={"help_option_names": ["-h", "--help"]})
 Name = Annotated[str, typer.Argument(help="A lesson's number, its id, or its folder.", metavar="LESSON")]
@@ -34,7 +34,7 @@ def lesson(name: str, folder: Path | None = None):
     from sora_kit.lessons import find_lesson
     return find_lesson(name, brought(), folder)
 
-# %% ../nbs/43a_lesson_commands.ipynb #f73ee46b
+# %% ../nbs/43a_lesson_commands.ipynb #c2a126ae
 def row(info) -> str:
     "One line of the list."
     from sora_kit.lesson_format import languages
@@ -68,8 +68,9 @@ def open_lesson(name: Name, out: Annotated[Path | None, typer.Option("--output",
         place = out or Path(info.id)
         path = place / f"{info.id}.ipynb"
         if not path.exists(): path = split(info.folder, place, lang)
-        if start: launch(path)
-        return str(path.resolve())
+        if not start: return str(path.resolve())
+        typer.echo(f"Your copy: {path.resolve()}\nJupyterLab opens it in your browser. When you are done, close JupyterLab with Ctrl+C here; open it again and your work is still there.")
+        launch(path)
     return work
 
 
@@ -84,7 +85,7 @@ def launch(notebook: Path):
     as_root = ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)
     subprocess.run([sys.executable, "-m", "jupyterlab", notebook.name, *as_root], cwd=notebook.resolve().parent)
 
-# %% ../nbs/43a_lesson_commands.ipynb #b483b170
+# %% ../nbs/43a_lesson_commands.ipynb #2fa02f03
 @lessons_app.command()
 def new(id: Annotated[str, typer.Argument(help="Such as 20_shadows.")], title: Annotated[str, typer.Argument(help="The lesson's heading.")] = "A new lesson",
         home: Annotated[Path, typer.Option("--folder", help="Where the lesson's folder is made.", metavar="FOLDER")] = Path("lessons")):
@@ -117,14 +118,14 @@ def check(names: Annotated[list[str] | None, typer.Argument(help="Lessons: numbe
         from sora_kit.lessons import find_lessons
         need(names or everything, "lessons", "none", "name some, or say --all")
         found, wrong = find_lessons((), folder) if everything else ([lesson(n, folder) for n in names], [])
-        done = [check_lesson(i.folder) for i in found]
-        text = json.dumps({"lessons": [asdict(o) for o in done], "unreadable": wrong}) if as_json else "\n".join([*map(str, done), *wrong])
-        return text, 0 if found and not wrong and all(o.ok for o in done) else 1
-    def tell():
-        text, code = work()
-        typer.echo(text)
-        return code
-    return tell() or None
+        done = []
+        for info in found:
+            done.append(check_lesson(info.folder))
+            if not as_json: typer.echo(done[-1])          # a lesson can take minutes: say how it went at once
+        if as_json: typer.echo(json.dumps({"lessons": [asdict(o) for o in done], "unreadable": wrong}))
+        else: typer.echo("\n".join([*(f"unreadable: {line}" for line in wrong), f"{sum(o.ok for o in done)} of {len(done) + len(wrong)} lessons are as they should be"]))
+        return 0 if found and not wrong and all(o.ok for o in done) else 1
+    return work() or None
 
 
 @lessons_app.command()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCORES', 'Score', 'note', 'drum', 'compose']
 
-# %% ../nbs/14b_music.ipynb #1ce6f0d2
+# %% ../nbs/14b_music.ipynb #5a38ebf6
 import math
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from .core import generator
 from .foley import add_at, clock, level, play, wavetable
 
-# %% ../nbs/14b_music.ipynb #5468c19d
+# %% ../nbs/14b_music.ipynb #438bca3b
 @dataclass(frozen=True)
 class Score:
     "How a mood plays: beats a minute, a chord for each bar, and a pattern of notes over it."
@@ -32,9 +32,10 @@ class Score:
 SCORES = {
     "calm": Score(63, ((0, 7, 12, 16), (5, 12, 17, 21)), (), 2, 48, (1., .3, .12, .05), .3),
     "happy": Score(126, ((0, 4, 7, 12), (5, 9, 12, 17), (7, 11, 14, 19)), (0, 1, 2, 3, 2, 1, 2, 3), 4, 60, (1., .35, .2, .08), .012),
-    "tense": Score(138, ((0, 3, 7, 12), (-2, 1, 5, 10)), (0, 0, 1, 0, 0, 2, 0, 1), 4, 36, (1., .9, .7, .5, .4, .3, .2), .008, True)}
+    "tense": Score(138, ((0, 3, 7, 12), (-2, 1, 5, 10)), (0, 0, 1, 0, 0, 2, 0, 1), 4, 36, (1., .9, .7, .5, .4, .3, .2), .008, True),
+    "sad": Score(56, ((0, 3, 7, 12), (-4, 0, 3, 8)), (0, 1, 2, 3, 2, 1), 3, 57, (1., .45, .1, .05, .03), .02)}
 
-# %% ../nbs/14b_music.ipynb #aca868d0
+# %% ../nbs/14b_music.ipynb #4d0d9902
 def note(midi: float, seconds: float, rate: float, table: Tensor, attack: float) -> Tensor:
     "One note [n] that fades in over `attack` and dies away towards its end."
     t = clock(seconds, rate)
@@ -47,8 +48,8 @@ def drum(rate: float) -> Tensor:
     t = clock(.22, rate)
     return torch.sin(math.tau * (52 * t + 2.4 * (1 - torch.exp(-t / .03)))) * torch.exp(-t / .07) * (t / .004).clamp(max=1)
 
-# %% ../nbs/14b_music.ipynb #7f5fc789
-def compose(mood: str,          # none, calm, happy or tense
+# %% ../nbs/14b_music.ipynb #65668e67
+def compose(mood: str,          # none, calm, happy, tense or sad
             n: int,             # samples
             rate: float,
             seed: int,          # draws the key

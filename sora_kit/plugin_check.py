@@ -7,7 +7,7 @@ __all__ = ['PROMPT', 'CHILD', 'watched', 'loads_observer', 'hears_runs', 'hears_
            'observer_checks', 'check_observer', 'parts_of', 'observer_report', 'answer', 'asked_in_child',
            'check_plugin']
 
-# %% ../nbs/42f_plugin_check.ipynb #1d18858d
+# %% ../nbs/42f_plugin_check.ipynb #955622e0
 import json
 import os
 import subprocess
@@ -18,10 +18,11 @@ from pathlib import Path
 from .common_checks import Untouched
 from .contract import Check, Report, bound, hold, outcome
 from .files import InputError, need
+from .installed import called, installed
 from .plugins import OBSERVERS, Plugin, Plugins, plugin_manager
 from .testing import check_in_child
 
-# %% ../nbs/42f_plugin_check.ipynb #6814c6ad
+# %% ../nbs/42f_plugin_check.ipynb #ebbddb29
 PROMPT = "a dog runs on the beach"
 
 
@@ -65,7 +66,7 @@ def film_as_without(observer, session) -> None:
     runs = [watched(session, asked)[0] for asked in (None, observer, None)]
     hold(all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True)), "with it, the film is another one")
 
-# %% ../nbs/42f_plugin_check.ipynb #cbc9ff91
+# %% ../nbs/42f_plugin_check.ipynb #4440e3bc
 def observer_checks(observer) -> tuple[Check, ...]:
     "The checks of an observer: a module, an object or a class with functions named like hooks."
     from sora_kit.session import Session
@@ -78,14 +79,16 @@ def check_observer(observer, id: str = "observer") -> Report:
     checks = observer_checks(observer)
     return Report(id, "run observer", len(checks), tuple(outcome(check) for check in checks))
 
-# %% ../nbs/42f_plugin_check.ipynb #34f92293
+# %% ../nbs/42f_plugin_check.ipynb #a53e74ed
 CHILD = "import sys; from sora_kit.plugin_check import answer; answer(*sys.argv[1:])"
 
 
 def parts_of(name: str) -> dict:
     "What a name means: ids of components, ids of plugins that watch runs, and what is wrong with a plugin that is not on."
     known = plugin_manager(names={})
-    if any(name in (spec.id, spec.name) for spec in known.registry): return {"components": [known.registry.find(name).id]}
+    if not any(called(name, plugin.id) for plugin in known):
+        need(any(name in (spec.id, spec.name) for spec in known.registry), "name", name, f"no plugin or component is called that; plugins are: {', '.join(known.known)}")
+        return {"components": [known.registry.find(name).id]}
     plugin = known.find(name)
     if plugin.state != "on": return {"id": plugin.id, "wrong": f"it is {plugin.state}: {plugin.error}"}
     return {"components": [spec.id for spec in plugin.specs], "observers": [plugin.id] * any(hook in OBSERVERS for hook in plugin.hooks)}
@@ -93,7 +96,6 @@ def parts_of(name: str) -> dict:
 
 def observer_report(id: str) -> dict:
     "The report of an installed observer."
-    from sora_kit.installed import installed
     found = next(f for f in installed() if f.id == id)
     return {"report": check_observer(found.load(), id).to_json()}
 
@@ -118,7 +120,7 @@ def asked_in_child(task: str, name: str, seconds: float) -> dict:
     last = " ".join(child.stderr.strip().splitlines()[-1:])[:300]
     return {"died": f"the checking process ended with code {child.returncode}{': ' * bool(last)}{last}"}
 
-# %% ../nbs/42f_plugin_check.ipynb #9f29f9b1
+# %% ../nbs/42f_plugin_check.ipynb #76570493
 def check_plugin(name: str,               # a plugin's package or entry point, or a component
                  seconds: float = 120.    # time limit for each component
                  ) -> list[Report]:

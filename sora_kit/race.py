@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['RACERS', 'RING', 'lap', 'apart', 'race_figure', 'lane', 'film_race']
 
-# %% ../nbs/40d_race.ipynb #779e125d
+# %% ../nbs/40d_race.ipynb #5ecc9e01
 import math
 
 import torch
 from torch import Tensor
 
-from .figures import Figure, Parts, smaller
+from .figures import Figure, Parts, in_language, said, smaller
 from .files import need
 from .flow import Mixture
 from .hooks import Registry
@@ -19,7 +19,7 @@ from .film import denoiser, noise
 from .samplers import RK4, flow_levels, walk
 from .session import Session, chosen
 
-# %% ../nbs/40d_race.ipynb #6024535d
+# %% ../nbs/40d_race.ipynb #f26322c1
 def lap(registry: Registry,
         sampler: str,          # id, perhaps with settings
         questions: int,        # how often the model may be asked
@@ -46,7 +46,7 @@ def apart(x: Tensor, goal: Tensor) -> float:
     "Root mean square distance of points [B,D]."
     return float((x - goal).square().sum(1).mean().sqrt())
 
-# %% ../nbs/40d_race.ipynb #468a4b3f
+# %% ../nbs/40d_race.ipynb #55dcf20c
 RACERS = ("euler", "heun", "dpmpp-2m", "unipc-2")
 RING = Mixture(tuple((1.6 * math.cos(a), 1.6 * math.sin(a)) for a in torch.arange(5) * 2 * math.pi / 5), (.16,) * 5, (.2,) * 5)
 
@@ -55,7 +55,8 @@ def race_figure(samplers: tuple[str, ...] = RACERS,
                 budgets: tuple[int, ...] = (6, 12, 24, 48),   # questions to the model
                 mixture: Mixture = RING,
                 count: int = 160,                             # points
-                registry: Registry | None = None) -> Figure:
+                registry: Registry | None = None,
+                lang: str = "en") -> Figure:                         # of the figure's own words
     "A race of samplers over points of a 2-D mixture."
     from sora_kit.hooks import BUILTIN
     need(1 <= len(samplers) <= 4, "samplers", len(samplers), "1 to 4 lanes fit into the picture")
@@ -67,9 +68,9 @@ def race_figure(samplers: tuple[str, ...] = RACERS,
         laps = {name: lap(registry, name, questions, x, mixture.denoise) for name in samplers}
         heats.append({"questions": questions, "lanes": [lane(parts, name, *done, goal) for name, done in laps.items()]})
     lead = "All start from the same noise and may ask the model equally often. Grey: where the exact path ends. A step of Heun costs two questions."
-    data = {"title": "A race of samplers", "lead": lead,
+    data = in_language(lang) | {"title": "A race of samplers", "lead": lead,
             "budgets": heats, "count": count, "range": [-2.7, 2.7], "goal": goal.tolist(), "parts": parts.table}
-    return Figure("race", data, f"A race of {', '.join(samplers)} over {count} points in two dimensions", parts.blob, 620)
+    return Figure("race", data, said(data, "A race of {} over {} points in two dimensions", ", ".join(samplers), count), parts.blob, 620)
 
 
 def lane(parts: Parts, name: str, places: list[Tensor], asked: list[int], goal: Tensor) -> dict:
@@ -77,7 +78,7 @@ def lane(parts: Parts, name: str, places: list[Tensor], asked: list[int], goal: 
     errors = [apart(x, goal) for x in places]
     return {"name": name, "points": parts.numbers(torch.stack(places)), "asked": asked, "errors": errors, "error": errors[-1]}
 
-# %% ../nbs/40d_race.ipynb #1b8ff468
+# %% ../nbs/40d_race.ipynb #45a13a38
 def film_race(session: Session,
               prompt: str,
               samplers: tuple[str, ...] = ("euler", "dpmpp-2m", "heun"),
@@ -85,7 +86,8 @@ def film_race(session: Session,
               seed: int = 0,
               guidance: float | str = 3.5,
               size: int = 96,
-              n: int = 2) -> Figure:                          # frames of each film
+              n: int = 2,                                     # frames of each film
+              lang: str = "en") -> Figure:                    # of the figure's own words
     "A race of samplers to one film; the model is asked `questions` times for each lane, and four times as often for the goal."
     need(1 <= len(samplers) <= 4, "samplers", len(samplers), "1 to 4 lanes fit into the picture")
     backbone, parts, lanes = session.backbone, Parts(), []
@@ -98,7 +100,8 @@ def film_race(session: Session,
         films = [torch.cat(list(backbone.pictures(backbone.layout.unpack(place)[0][:, :, moments]))) for place in places]
         errors = [float((place - goal).norm() / goal.norm()) for place in places]
         lanes.append({"name": name, "strips": [parts.strip(smaller(film, size)) for film in films], "asked": asked, "errors": errors, "error": errors[-1]})
-    data = {"title": f"A race of samplers: {prompt[:200]}", "budgets": [{"questions": questions, "lanes": lanes}], "parts": parts.table,
-            "lead": f"Same noise, {questions} questions to the model for each. Distances are shares of the size of the goal, "
-                    f"which is dpmpp-2m after {4 * questions} questions."}
-    return Figure("race", data, f"A race of {', '.join(samplers)} to one film: {prompt[:200]}", parts.blob, 620)
+    data = in_language(lang) | {"budgets": [{"questions": questions, "lanes": lanes}], "parts": parts.table}
+    data["title"] = said(data, "A race of samplers: {}", prompt[:200])
+    data["lead"] = said(data, "Same noise, {} questions to the model for each. Distances are shares of the size of the goal, which is dpmpp-2m after {} questions.",
+                        questions, 4 * questions)
+    return Figure("race", data, said(data, "A race of {} to one film: {}", ", ".join(samplers), prompt[:200]), parts.blob, 620)

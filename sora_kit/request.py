@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['worn', 'Request']
 
-# %% ../nbs/30b_request.ipynb #1af2719d
-import hashlib
+# %% ../nbs/30b_request.ipynb #e76f08c9
 from dataclasses import replace
 from functools import partial
 
@@ -14,14 +13,16 @@ from torch import Tensor
 
 from .core import Clip, Component, Recipe, generator, machine_facts
 from .files import InputError, need
-from .film import Plan, able, film_seconds, opening, unheard
+from .film import LONGEST, Plan, able, film_seconds, finish, unheard
 from .flow import ModelInfo
-from .hooks import Param, Registry
+from .given import Inputs, fitted, input_lines
+from .hooks import Param, Registry, same_form
 from .lineage import listed, spelled
+from .material import level_of, material, with_originals
 from .script import understand
 from .session import Session, chosen
 
-# %% ../nbs/30b_request.ipynb #6190c4ba
+# %% ../nbs/30b_request.ipynb #a78971ef
 def worn(registry: Registry, name: str) -> tuple[Component, object]:
     "A style adapter and its line in the recipe; `scale` in its name says how strongly it is put on, 1 by default."
     word, _, rest = name.partition(":")
@@ -33,7 +34,7 @@ def worn(registry: Registry, name: str) -> tuple[Component, object]:
     except ValueError as problem: raise InputError(f"{part.id}: {problem}") from problem
     return replace(part, params=part.params | {"scale": scale}), adapter
 
-# %% ../nbs/30b_request.ipynb #aee8123b
+# %% ../nbs/30b_request.ipynb #8d1a4281
 class Request:
     "What was asked for, read and checked; `InputError` names what is wrong."
 
@@ -46,11 +47,12 @@ class Request:
                  guidance: float | str = 3.5,             # a scale, or an id as for the sampler
                  seconds: float | None = None,            # up to 20; by default the model's own length
                  lang: str | None = None,                 # "en" or "de"; by default the words decide
-                 first: Clip | Tensor | None = None,      # the film begins with this picture or these frames, uint8 [n,H,W,3]
+                 first: Clip | Tensor | None = None,      # another name of `image`
                  styles: list[str] = (),                  # style adapters, in this order
                  audio: list[str] | None = None,          # audio modules, mixed in this order; by default the model's own sound
                  filters: list[str] = ("prompt-filter",), # safety filters that may refuse the prompt
-                 deadline: float | None = None):          # seconds of computing that its steps may take
+                 deadline: float | None = None,           # seconds of computing that its steps may take
+                 **inputs):                               # image, last, extend, inpaint, remix, …: see `given.Inputs`
         self.session, self.backbone, self.lang, self.deadline = session, session.backbone, lang, deadline
         layout = self.backbone.layout
         guests = session.guests
@@ -62,13 +64,14 @@ class Request:
         timely = deadline is None or type(deadline) in (int, float) and deadline > 0
         need(timely, "deadline", deadline, "it must be a number of seconds above 0, or None")
         generator(seed)
-        self.seed, self.steps, self.seconds = int(seed), steps, film_seconds(layout, seconds)
-        self.plan = Plan(max(1, round(self.seconds * layout.fps)), layout)
+        asked = Inputs(**inputs if first is None else inputs | {"image": first})
+        self.inputs = fitted(asked, layout)
+        self.seed, self.steps, self.seconds = int(seed), steps, film_seconds(layout, self.inputs.seconds if seconds is None else seconds)
+        self.plan = Plan(self.frames - self.shared, layout)
         self._choose(sampler, guidance, listed("styles", styles), listed("audio", audio))
         self._bring([guests[a.kind].style for a in self.script.actors if a.kind in guests])
-        frames = None if first is None else opening(first, self.plan.kept)
-        self.first = None if first is None else self.backbone.encode(frames)
-        self.parents = () if first is None else (hashlib.sha256(frames.numpy().tobytes()).hexdigest(),)
+        self.material = material(self.inputs, self.plan, self.backbone)
+        self.sources = input_lines(asked)
         self.prepare()
 
     def prepare(self):
@@ -99,9 +102,28 @@ class Request:
                 "seconds": self.seconds, "lang": self.lang, "styles": styles, "audio": audio or None, "filters": list(self.filters)}
 
     @property
+    def frames(self) -> int:
+        "How many frames the film has."
+        return max(1, round(self.seconds * self.backbone.layout.fps))
+
+    @property
+    def shared(self) -> int:
+        "Frames of the film that are taken over from the film that it extends, and not made."
+        if not self.inputs.has("extend"): return 0
+        there, kept = len(self.inputs.extend.frames), Plan(1, self.backbone.layout).kept
+        has = f"the film to extend has {self.inputs.extend.seconds:g} s already"
+        need(there < self.frames, "seconds", self.seconds, f"{has}; ask for more, up to {LONGEST}")
+        return there - (kept if there >= kept else 1)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        "SHA-256 of what the film was made from."
+        return tuple(line.params["sha256"] for line in self.sources)
+
+    @property
     def info(self) -> ModelInfo:
         "What a sampler's schedule may know."
-        return ModelInfo("x0")
+        return ModelInfo("x0", start=level_of(self.inputs.strength) if self.inputs.strength else 1.)
 
     @property
     def levels(self) -> Tensor:
@@ -120,11 +142,28 @@ class Request:
         decoder = Component("vocoder", "sora_kit/vocoder" if self.backbone.vocoder else "sora_kit/griffin-lim")
         chain = Component("chain", "sora_kit/last-frames", params={"frames": self.plan.kept})
         chosen_parts = [part for part, _ in (*self.styles, *self.audio)]
-        parts = (*self.components, decoder, *[chain] * (self.plan.pieces > 1 or self.first is not None), *chosen_parts, *self.lines)
-        return Recipe(self.script.prompt, self.seed, self.steps, self.plan.frames, str(self.plan.layout.fps), self.backbone.name,
+        chained = self.plan.pieces > 1 or self.material.first is not None
+        parts = (*self.components, decoder, *[chain] * chained, *chosen_parts, *self.sources, *self.lines)
+        return Recipe(self.script.prompt, self.seed, self.steps, self.frames, str(self.plan.layout.fps), self.backbone.name,
                       self.backbone.sha256, parts, self.parents, self.script.language, **machine_facts())
+
+    def clip(self, latents: list[Tensor]) -> Clip:
+        "The finished film, from the latents [1,D] of its pieces."
+        modules = [(part.id, module) for part, module in self.audio]
+        clip = finish(self.backbone, self.plan, latents, self.recipe, modules, self.session.registry.guard, self._paint)
+        return with_originals(clip, self.inputs, 0 if self.material.first is None else self.material.first.shape[2])
+
+    def _paint(self, frames: Tensor) -> Tensor:
+        "What the styles make of finished frames uint8 [F,H,W,3]; most work on the model instead, and leave them as they are."
+        for part, adapter in self.styles:
+            if not hasattr(adapter, "paint"): continue
+            with self.session.registry.guard(part.id, "while it painted"):
+                painted = adapter.paint(frames, scale=part.params["scale"], generator=generator(self.seed, f"style/{part.id}"))
+                same_form(painted, frames)
+                frames = painted
+        return frames
 
     def report(self) -> str:
         "What was understood of the prompt, what was not, and what the model cannot do."
         second_look = [] if self.verdict.allowed else [f"Have a second look: {self.verdict.reason}."]
-        return "\n".join([self.script.report(), *unheard(self.script.prompt, self.backbone), *second_look])
+        return "\n".join([self.script.report(), *unheard(self.script.prompt, self.backbone, [part.id for part, _ in self.audio]), *second_look])

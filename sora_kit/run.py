@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REMEMBERED', 'FORMAT', 'Cancelled', 'DeadlinePassed', 'Run']
 
-# %% ../nbs/30b_run.ipynb #adc78c3c
+# %% ../nbs/30b_run.ipynb #42b9e3ed
 import threading
 import time
 from collections.abc import Iterator
@@ -16,19 +16,20 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .core import Clip, Component, generator
+from .core import Clip, Component
 from .files import MachineError, need, read_bytes, write_atomic
-from .film import denoiser, finish
+from .film import denoiser
 from .flow import Pred
+from .given import inputs_from, inputs_to
 from .hooks import ours, same_form
-from .lineage import SETTINGS, first_from, forked, past_from, recorded
+from .lineage import SETTINGS, forked, past_from, recorded, sources_from
 from .position import (LARGEST_FILE, Position, Step, beginning, fingerprint, packed, position_from, position_to,
                                rescheduled, reseeded, unpacked)
 from .request import Request
 from .samplers import walk
 from .session import Given, Session
 
-# %% ../nbs/30b_run.ipynb #171c467c
+# %% ../nbs/30b_run.ipynb #88f4ec7c
 REMEMBERED = 256        # megabytes of positions that a run keeps to go back to
 FORMAT = "sora_kit.run/1"
 
@@ -40,7 +41,7 @@ class Cancelled(RuntimeError):
 class DeadlinePassed(MachineError):
     "The run has used up the seconds it was given."
 
-# %% ../nbs/30b_run.ipynb #5e45e878
+# %% ../nbs/30b_run.ipynb #19b05f04
 class Run(Request):
     "Makes one film from a sentence: iterate to see each `Step`, or ask for the `result`."
 
@@ -50,7 +51,7 @@ class Run(Request):
         self.lineage: list[tuple[int, Component]] = []    # forks and edits, each with the number of steps before it
         self.last: Step | None = None
         self.spent, self._made, self._since = 0., 0, 0.   # seconds of computing, in so many steps; when the step in hand began, or 0
-        self._here, self._past = beginning(self.plan.layout, self.levels, self.seed, device=self.backbone.device), []
+        self._here, self._past = self._start(), []
         self._busy, self._gate = threading.RLock(), threading.Condition()
         self._paused = self._stopped = self._started = False
 
@@ -149,7 +150,13 @@ class Run(Request):
         if here.i + 1 < self.steps: return replace(here, i=here.i + 1, x=x, state=state, random=random, x0=pred.x0)
         piece, latents = here.piece + 1, (*here.latents, x)
         if piece == self.plan.pieces: return replace(here, piece=piece, i=0, x=x, state=None, random=random, x0=pred.x0, latents=latents)
-        return beginning(self.plan.layout, self.levels, self.seed, piece, latents, self.backbone.device)
+        return self._start(piece, latents)
+
+    def _start(self, piece: int = 0, latents: tuple[Tensor, ...] = ()) -> Position:
+        "The position before the first step of a piece: pure noise, or a noisy version of what is to be remixed."
+        here = beginning(self.plan.layout, self.levels, self.seed, piece, latents, self.backbone.device)
+        if self.inputs.strength == 0: return replace(here, piece=self.plan.pieces, latents=self.material.starts)       # nothing is to be done
+        return replace(here, x=self.material.start(here.x, piece, self.info.start))
 
     def _check(self):
         "Called before each question to the model."
@@ -161,9 +168,9 @@ class Run(Request):
     def _words(self) -> Tensor: return self.backbone.words([self.script.prompt])
 
     def given(self, here: Position) -> Given | None:
-        "The known frames of a piece: the picture the film begins with, or the last frames of the piece before."
-        known = self.plan.layout.unpack(here.latents[-1])[0][:, :, -self.plan.kept:] if here.latents else self.first
-        return None if known is None else Given.first(known, self.plan.layout)
+        "What is known of a piece: what was given, and the picture the film begins with, or the last frames of the piece before."
+        known = self.plan.layout.unpack(here.latents[-1])[0][:, :, -self.plan.kept:] if here.latents else self.material.first
+        return self.material.given(here.piece, known, self.plan.layout)
 
     def _styled(self) -> ExitStack:
         "The style adapters, on the backbone for the length of a step, so that no other run of the session meets them."
@@ -173,16 +180,6 @@ class Run(Request):
                 with self.session.registry.guard(part.id, "while it was attached"):
                     on.callback(adapter.attach(self.backbone, scale=part.params["scale"]).detach)
             return on.pop_all()
-
-    def _paint(self, frames: Tensor) -> Tensor:
-        "What the styles make of finished frames uint8 [F,H,W,3]; most work on the model instead, and leave them as they are."
-        for part, adapter in self.styles:
-            if not hasattr(adapter, "paint"): continue
-            with self.session.registry.guard(part.id, "while it painted"):
-                painted = adapter.paint(frames, scale=part.params["scale"], generator=generator(self.seed, f"style/{part.id}"))
-                same_form(painted, frames)
-                frames = painted
-        return frames
 
     def _begin(self):
         if not self._started: self.session.plugins.run_start(self)
@@ -252,10 +249,10 @@ class Run(Request):
             need(type(at) is int and least <= at <= self.at, "fork", step, f"this run can be forked at step {least} to {self.at}")
             here, prints, lineage = positions[at - least], self.prints[:at], [(k, part) for k, part in self.lineage if k <= at]
         need(set(changes) <= set(settings), "fork", sorted(set(changes) - set(settings)), f"it can change: {', '.join(settings)}")
-        new = type(self)(self.session, **settings | changes, deadline=self.deadline)
-        new.first, new.parents, new.prints, new.lineage = self.first, self.parents, prints, lineage
+        new = type(self)(self.session, **settings | changes, deadline=self.deadline, **self.inputs.there)
+        new.sources, new.prints, new.lineage = self.sources, prints, lineage
         was = {name: value for name, value in settings.items() if new.settings[name] != value}
-        new._here = new._from(here, was, ended=here.piece == self.plan.pieces)
+        if at or lineage: new._here = new._from(here, was, ended=here.piece == self.plan.pieces)
         if was and at: new.lineage.append((at, forked(at, was)))
         return new
 
@@ -263,7 +260,7 @@ class Run(Request):
         "The position at which a fork begins, for the settings that differ from what they were."
         left = here.piece < self.plan.pieces or not was
         need(left, "fork", f"{here.piece} finished pieces", "nothing is left to do for these changes; fork earlier")
-        if ended and was: return beginning(self.plan.layout, self.levels, self.seed, here.piece, here.latents, self.backbone.device)
+        if ended and was or here.i == 0 and "seed" in was: return self._start(here.piece, here.latents)
         if {"sampler", "steps"} & set(was): here = rescheduled(here, self.sampler, self.steps)
         return reseeded(here, self.plan.layout, self.seed) if "seed" in was else here
 
@@ -281,17 +278,17 @@ class Run(Request):
         while self.wait():
             for _ in self: pass
         if self.cancelled: raise Cancelled(f"the run was stopped {self.where}; start it again")
-        modules = [(part.id, module) for part, module in self.audio]
-        return finish(self.backbone, self.plan, list(self.latents), self.recipe, modules, self.session.registry.guard, self._paint)
+        return self.clip(list(self.latents))
 
     def save(self, path: str | Path) -> Path:
         "Write the half-finished run to a file, whole or not at all; `Run.open` goes on with it, to the same bits."
         with self._busy:
             tensors, facts = position_to(self._here)
-            facts |= {"settings": self.settings, "model": self.backbone.name, "weights": self.backbone.sha256, "parents": self.parents,
-                      "prints": list(self.prints), "lineage": [[at, asdict(part)] for at, part in self.lineage]}
-        if self.first is not None: tensors["first"] = self.first.cpu()
-        return write_atomic(path, packed(FORMAT, tensors, facts))
+            given, plain = inputs_to(self.inputs)
+            facts |= {"settings": self.settings, "model": self.backbone.name, "weights": self.backbone.sha256, "inputs": plain,
+                      "sources": [asdict(part) for part in self.sources], "prints": list(self.prints),
+                      "lineage": [[at, asdict(part)] for at, part in self.lineage]}
+        return write_atomic(path, packed(FORMAT, tensors | given, facts))
 
     @classmethod
     def open(cls, path: str | Path, session: Session) -> "Run":
@@ -302,10 +299,9 @@ class Run(Request):
              f"this session has {backbone.name} {backbone.sha256[:12]}; open the run with its own weights")
         keys = set(settings) if isinstance(settings, dict) else set()
         need(keys and keys <= {*SETTINGS} and "prompt" in keys, "settings", sorted(keys), f"they must be of: {', '.join(SETTINGS)}")
-        run = cls(session, **settings)
+        run = cls(session, **settings, **inputs_from(tensors, facts.get("inputs"), backbone.layout))
         run._here = position_from(tensors, facts, run.plan.layout, run.steps, run.plan.pieces, backbone.device)
-        run.prints, run.lineage, run.parents = past_from(facts)
-        if "first" in tensors: run.first = first_from(tensors["first"], run.plan)
+        (run.prints, run.lineage), run.sources = past_from(facts), sources_from(facts.get("sources"))
         return run
 
     def __repr__(self):

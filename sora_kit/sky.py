@@ -6,7 +6,7 @@
 __all__ = ['PALETTE', 'TIMES', 'VARIANTS', 'rgb', 'TimeOfDay', 'Band', 'View', 'blend', 'smoothstep', 'Setting', 'setting',
            'gradient', 'sun_x', 'sun_or_moon', 'stars', 'clouds', 'ring', 'burst', 'fireworks', 'dusk', 'sky']
 
-# %% ../nbs/12a_sky.ipynb #44f1db79
+# %% ../nbs/12a_sky.ipynb #7cf10501
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .shapes import cov, hash01
 
-# %% ../nbs/12a_sky.ipynb #f9f8956c
+# %% ../nbs/12a_sky.ipynb #ba8b42f1
 def rgb(
     code: str,  # six hexadecimal digits, "E5484D"
 ) -> tuple[float, float, float]:
@@ -28,7 +28,7 @@ PALETTE = {name: rgb(code) for name, code in dict(
     red="E5484D", orange="F58A3C", yellow="F9C846", green="3FA86F", teal="2FB3AC", blue="3D6BDB", purple="8E4FC4",
     pink="F48FBC", brown="A06A45", white="F6F0E4", grey="A3A8B8", black="4A4B60").items()}
 
-# %% ../nbs/12a_sky.ipynb #c66568d6
+# %% ../nbs/12a_sky.ipynb #8a34b4b7
 @dataclass(frozen=True)
 class TimeOfDay:
     "What the hour does to a picture: colours of the sky, light on scenery, light on actors."
@@ -45,7 +45,7 @@ class TimeOfDay:
     rim: tuple[float, float, float]             # light on the edges of actors
     halo: float                                 # soft edge behind actors, 0..1
 
-# %% ../nbs/12a_sky.ipynb #f5846a14
+# %% ../nbs/12a_sky.ipynb #9b83e7d5
 TIMES = dict(
     day=TimeOfDay(
         sky=("3E97E0", "8CCBF2", "DDF3F7"), ambient=(1., 1., 1.), actor_ambient=(1., 1., 1.), haze="BFDDE8",
@@ -58,9 +58,13 @@ TIMES = dict(
     night=TimeOfDay(
         sky=("0B1030", "1D2557", "4A4A8C"), ambient=(.50, .54, .86), actor_ambient=(.78, .75, .90), haze="2F376F",
         sun=(.60, .66), sun_colour="F4F1DA", sun_radius=.125, lit=1., stars=1.,
-        light=(.6, .8), rim=(.16, .22, .42), halo=.38))
+        light=(.6, .8), rim=(.16, .22, .42), halo=.38),
+    dawn=TimeOfDay(
+        sky=("7FA3DB", "F3BFD0", "FFE6BC"), ambient=(.98, .90, .94), actor_ambient=(1., .93, .95), haze="DCC6DC",
+        sun=(-.42, .06), sun_colour="FFF9DC", sun_radius=.13, lit=.35, stars=0.,
+        light=(-.85, .5), rim=(.42, .30, .26), halo=.16))
 
-# %% ../nbs/12a_sky.ipynb #6397b78b
+# %% ../nbs/12a_sky.ipynb #b32f4813
 class Band(NamedTuple):
     "The rows of a picture that a layer can reach."
     X: Tensor      # [B,T,1,W] world units
@@ -68,7 +72,7 @@ class Band(NamedTuple):
     ppu: Tensor    # [B,T,1,1] pixels per unit
     rows: slice    # which h rows of the H
 
-# %% ../nbs/12a_sky.ipynb #8baa34d9
+# %% ../nbs/12a_sky.ipynb #69214442
 class View:
     "A camera over parallax layers; `cx`, `cy` and `zoom` are `[B,T]`, with T = 1 for a still camera."
     def __init__(self,
@@ -101,7 +105,7 @@ class View:
         last = max(min(math.ceil((1 - bottom) * self.H / 2) + 1, self.H), first)
         return Band(X, Y[:, :, first:last], ppu, slice(first, last))
 
-# %% ../nbs/12a_sky.ipynb #b524b355
+# %% ../nbs/12a_sky.ipynb #5750e80d
 def blend(
     colour: Tensor,               # [B,T,3,H,W], written in place
     paint: Tensor,                # broadcasts against colour, such as [B,1,3,1,1]
@@ -117,13 +121,13 @@ def blend(
     else: part.lerp_(paint, alpha.unsqueeze(2))
     return colour
 
-# %% ../nbs/12a_sky.ipynb #930d162c
+# %% ../nbs/12a_sky.ipynb #7212b920
 def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
     "0 below `low`, 1 above `high`, smooth in between."
     u = ((x - low) / (high - low)).clamp(0, 1)
     return u * u * (3 - 2 * u)
 
-# %% ../nbs/12a_sky.ipynb #c5bcd66b
+# %% ../nbs/12a_sky.ipynb #aa1598b9
 VARIANTS = 16
 
 
@@ -161,7 +165,7 @@ class Setting:
         "The scenery's n-th random number `[B,1,1,1]` in 0..1."
         return hash01(self.variant, seed=n)
 
-# %% ../nbs/12a_sky.ipynb #8947e046
+# %% ../nbs/12a_sky.ipynb #acb4fd69
 def setting(view: View, time: TimeOfDay, t: Tensor, wet: Tensor, seed: Tensor) -> Setting:
     "Bring `t [T]`, `wet [B]` and `seed [B]` into shapes that broadcast; clouds take an eighth of the light."
     wide = lambda v: v.view(-1, 1, 1, 1)
@@ -170,7 +174,7 @@ def setting(view: View, time: TimeOfDay, t: Tensor, wet: Tensor, seed: Tensor) -
     return Setting(view, time, t.view(1, -1, 1, 1), wide(wet.float()), wide(torch.remainder(seed.long(), VARIANTS)),
                    colour(time.ambient) * dull, colour(rgb(time.haze)) * dull)
 
-# %% ../nbs/12a_sky.ipynb #74852748
+# %% ../nbs/12a_sky.ipynb #5e36588a
 def gradient(s: Setting) -> Tensor:
     "A still sky [B,1,3,H,W]: three colours from the zenith to the horizon, greyed by rain and snow."
     Y = s.view.y.unsqueeze(2)                                                                           # [1,1,1,H,1]
@@ -180,7 +184,7 @@ def gradient(s: Setting) -> Tensor:
     colour = torch.lerp(colour, grey, .62 * s.wet.unsqueeze(2))
     return colour.expand(len(s.view.cx), -1, -1, -1, s.view.W).contiguous()
 
-# %% ../nbs/12a_sky.ipynb #ad3507c6
+# %% ../nbs/12a_sky.ipynb #c063f1cb
 def sun_x(s: Setting) -> Tensor:
     "Where the sun or moon stands [B,1,1,1]: each scenery looks in a slightly different direction."
     return s.time.sun[0] + (s.pick(1) - .5) * .5
@@ -199,7 +203,7 @@ def sun_or_moon(s: Setting, colour: Tensor) -> Tensor:
         colour = blend(colour, paint * .88, cov(crater, ppu) * clear)
     return colour
 
-# %% ../nbs/12a_sky.ipynb #ef665ee4
+# %% ../nbs/12a_sky.ipynb #5cee0220
 def stars(s: Setting, colour: Tensor, cells: float = 5.) -> Tensor:
     "A star in two of five cells of a grid, each at its own place and brightness."
     X, Y = s.view.x * cells, s.view.y * cells
@@ -211,7 +215,7 @@ def stars(s: Setting, colour: Tensor, cells: float = 5.) -> Tensor:
     shown = (k > .60).float() * smoothstep(s.view.y, 0., .2) * (1 - s.wet) * s.time.stars
     return blend(colour, s.raw("FFFFEB"), torch.exp(-distance2) * (.45 + .55 * h) * shown)
 
-# %% ../nbs/12a_sky.ipynb #5dd355bb
+# %% ../nbs/12a_sky.ipynb #515896ca
 def clouds(s: Setting, colour: Tensor, y: float, shift: float, width: float, strength: float) -> Tensor:
     "A row of drifting clouds at height `y`, one cloud in each cell of `width` units."
     X, Y, ppu, rows = s.view.band(.12, y - .25, y + .40)
@@ -229,7 +233,7 @@ def clouds(s: Setting, colour: Tensor, y: float, shift: float, width: float, str
     white = torch.lerp(white, s.raw("818DA0") * s.ambient, .7 * s.wet.unsqueeze(2))
     return blend(colour, white * (.86 + .14 * smoothstep(y, -.07, .10)).unsqueeze(2), cov(d, ppu * .8) * strength, rows)
 
-# %% ../nbs/12a_sky.ipynb #cd92c68f
+# %% ../nbs/12a_sky.ipynb #f3047c02
 def ring(r: Tensor, angle: Tensor, ppu: Tensor, radius: Tensor, tail: Tensor, sparks: int) -> Tensor:
     "Coverage of a ring of sparks whose tails point to its middle; `r` and `angle` are polar coordinates."
     sector = 2 * math.pi / sparks
@@ -240,7 +244,7 @@ def ring(r: Tensor, angle: Tensor, ppu: Tensor, radius: Tensor, tail: Tensor, sp
     distance2 = across * across + beyond * beyond
     return torch.exp(-distance2 * (ppu / .8) ** 2) * (.40 + .60 * bright) + .35 * torch.exp(-distance2 / .0009) * bright
 
-# %% ../nbs/12a_sky.ipynb #a4358d47
+# %% ../nbs/12a_sky.ipynb #5b2006c3
 def burst(X: Tensor, Y: Tensor, ppu: Tensor, age: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "Coverage [B,T,h,W] of the rocket, the sparks and the flash of a firework that opened at the origin `age` seconds ago."
     rocket = cov(torch.maximum(X.abs() - .008, (Y - age.clamp(max=0) * 1.6 + .08).abs() - .08), ppu)
@@ -253,7 +257,7 @@ def burst(X: Tensor, Y: Tensor, ppu: Tensor, age: Tensor, size: Tensor) -> tuple
     flash = torch.exp(-5 * X * X) * torch.exp(-5 * Y * Y) * (torch.exp(-4 * since) * fade)
     return rocket, (sparks * fade.sqrt()).clamp(0, 1), flash
 
-# %% ../nbs/12a_sky.ipynb #8e0d9c2c
+# %% ../nbs/12a_sky.ipynb #4c3dbb1a
 def fireworks(
     view: View,
     colour: Tensor,    # [B,T,3,H,W]
@@ -274,7 +278,7 @@ def fireworks(
         colour = blend(colour, hue * .75 + .30, sparks, rows)
     return colour
 
-# %% ../nbs/12a_sky.ipynb #8257b6ab
+# %% ../nbs/12a_sky.ipynb #0ab2329c
 def dusk(s: Setting, colour: Tensor, bursts: list) -> Tensor:
     "Darken the upper sky of the clips that have fireworks."
     has = torch.tensor([float(len(clip) > 0) for clip in bursts], device=colour.device).view(-1, 1, 1, 1)

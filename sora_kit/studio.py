@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['one_line', 'Studio', 'panel']
 
-# %% ../nbs/41b_studio.ipynb #9fbfa797
+# %% ../nbs/41b_studio.ipynb #ce269371
 import base64
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -20,10 +22,10 @@ from .film import unheard
 from .run import Run
 from .script import understand
 from .session import Session
-from .takes import Take, code_of, keywords, menus, read_settings
+from .takes import Job, Take, form_of, keywords, menus, native, read_settings
 from .trace import Trace
 
-# %% ../nbs/41b_studio.ipynb #7286569d
+# %% ../nbs/41b_studio.ipynb #9b11acba
 def one_line(problem: BaseException) -> str:
     "An error as one line for people."
     text = " ".join(str(problem).split()) or type(problem).__name__
@@ -31,7 +33,7 @@ def one_line(problem: BaseException) -> str:
     if isinstance(problem, MemoryError): return "There is not enough memory for this film; try fewer seconds."
     return text[:500] if ours else f"{type(problem).__name__}: {text[:400]} (this should not happen)"
 
-# %% ../nbs/41b_studio.ipynb #7acc311a
+# %% ../nbs/41b_studio.ipynb #783a055c
 class Studio:
     "The desk behind the panel: `hear` takes the browser's messages, `tell` sends; it displays itself in a notebook."
 
@@ -43,7 +45,7 @@ class Studio:
                  most: int = 24):                         # takes that are kept
         self.session, self.weights, self.prompt, self.most = session, weights, prompt, most
         self.takes: list[Take] = []
-        self.run: Run | None = None
+        self.job: Job | None = None              # what is being made
         self._number, self._seen, self._lock = 0, True, threading.Lock()
         self._panel, self._tell = None, tell
         self._worker = self._start(self._load)
@@ -73,17 +75,22 @@ class Studio:
     def hear(self, message: dict):
         "One message from a browser; never raises, and never computes for long."
         acts = {"hello": self._welcome, "read": self._read, "generate": self._generate, "pause": self._pause, "cancel": self._cancel,
-                "seen": self._was_seen, "steps": self._open_steps}
+                "seen": self._was_seen, "steps": self._open_steps, "look": self._look, "fork": self._fork, "keep": self._keep_run, "open": self._open_run}
         try: acts[message["do"]](**{k: v for k, v in message.items() if k != "do"})
-        except Exception as problem: self.complain(one_line(problem))
+        except Exception as problem:
+            self.complain(one_line(problem))
+            if self.busy: self._told_if_paused(self.run)
 
     @property
-    def busy(self) -> bool: return self.run is not None
+    def busy(self) -> bool: return self.job is not None
+
+    @property
+    def run(self) -> Run | None: return self.job and self.job.run
 
     def _welcome(self):
         if self.session is None: return
         b = self.session.backbone
-        self.tell({"say": "ready", "kinds": menus(self.session.registry), "busy": self.busy, "prompt": self.prompt,
+        self.tell({"say": "ready", "kinds": menus(self.session.registry), "busy": self.busy, "prompt": self.prompt, "seconds": native(b.layout),
                    "model": f"{b.name} on {b.device}, {len(self.session.registry)} parts installed."})
         for take in self.takes: self._show(take, fresh=False)
 
@@ -96,34 +103,47 @@ class Studio:
 
     def _generate(self, settings: dict):
         with self._lock:
-            if self.session is None: return self.complain("The model is still loading; try again in a moment.")
-            if self.busy: return self.complain("A film is being made; cancel it first.")
+            if not self._free(): return
             asked = read_settings(settings)
-            self.run, self._seen = Run(self.session, **keywords(asked)), True      # a wrong setting is said before anything is computed
-        self._worker = self._start(self._make, asked)
+            run = Run(self.session, **keywords(asked))      # a wrong setting is said before anything is computed
+            self._begin(Job(run, Trace(run), [(0, asked)]))
 
-    def _make(self, asked: dict):
+    def _free(self) -> bool:
+        "Whether a run can begin; if not, it is said why."
+        if self.session is None: self.complain("The model is still loading; try again in a moment.")
+        elif self.busy: self.complain("A film is being made; cancel it first.")
+        return self.session is not None and not self.busy
+
+    def _begin(self, job: Job):
+        self.job, self._seen = job, True
+        self._worker = self._start(self._make, job)
+
+    def _make(self, job: Job):
         "In the thread: follow the run to its end and keep the take."
-        run, began = self.run, time.perf_counter()
+        run, began = job.run, time.perf_counter()
         try:
-            trace = Trace(run)
-            while run.wait():
-                for step in trace.follow(run): self._report(run, step)
-                if run.state == "paused": self.tell({**self._progress(run), "paused": True})
+            while self._told_if_paused(run) and run.wait():
+                for step in job.trace.follow(run): self._report(run, step)
+            if self.job is not job: return                     # another run has gone on from this one
             if run.state == "cancelled": return self.tell({"say": "stopped", "text": f"Cancelled {run.where}."})
             self.tell({"say": "progress", "done": 1, "text": "Decoding picture and sound …"})
-            clip = run.result()
-            self._keep(Take(self._number + 1, asked, clip, clip.mp4(), time.perf_counter() - began, code_of(asked, self._number + 1, self.weights), trace))
-        finally: self.run = None
+            clip, number = run.result(), self._number + 1
+            self._keep(Take(number, job.settings, clip, clip.mp4(), time.perf_counter() - began, job.code(number, self.weights), job))
+        finally:
+            if self.job is job: self.job = None
+
+    def _told_if_paused(self, run: Run) -> bool:
+        if run.state == "paused": self.tell(self._progress(run) | {"paused": True, "from": self.job.steps()})
+        return True
 
     def _keep(self, take: Take):
         "Into the history; old takes go, and only the last four keep their steps."
         self._number = take.number
         self.takes.append(take)
-        for old in self.takes[:-4]: old.trace = None
+        for old in self.takes[:-4]: old.job = None
         gone, self.takes = self.takes[:-self.most], self.takes[-self.most:]
         if gone: self.tell({"say": "forgotten", "takes": [t.number for t in gone]})
-        self.run = None
+        self.job = None
         self._show(take, fresh=True)
 
     def _show(self, take: Take, fresh: bool): self.tell({"say": "take", "fresh": fresh, "take": take.facts()}, take.film, take.thumb())
@@ -134,8 +154,13 @@ class Studio:
     def _report(self, run: Run, step):
         self.tell(self._progress(run))
         if not self._seen or step.done == 1: return
-        self._seen, frames = False, smaller(step.preview(every=8), 128)
-        self.tell({"say": "preview", "step": run.at, "frames": len(frames)}, jpeg(torch.cat(list(frames), 1), 70))
+        self._seen = False
+        self._preview(step.preview(every=8), run.at)
+
+    def _preview(self, frames: torch.Tensor, step: int):
+        "A few moments of the film side by side, small."
+        small = smaller(frames, 128)
+        self.tell({"say": "preview", "step": step, "frames": len(small)}, jpeg(torch.cat(list(small), 1), 70))
 
     def _was_seen(self): self._seen = True
 
@@ -147,15 +172,63 @@ class Studio:
     def _cancel(self):
         if self.run is not None: self.run.cancel()
 
+    # Steering
+
+    def _job_of(self, take: int) -> Job | None:
+        "The run behind a take, or with 0 the one in hand; None, and a word about it, if there is none."
+        found = self.job if take == 0 else next((t.job for t in self.takes if t.number == take), None)
+        if found is None: self.tell({"say": "told", "text": "Only the last four takes keep their steps; make this one again to open them."})
+        return found
+
+    def _look(self, take: int, step: int):
+        "Show what the model expected after a step."
+        job = self._job_of(take)
+        if job is not None: self._start(self._preview_of, job, step)
+
+    def _preview_of(self, job: Job, step: int):
+        rows = [k for k, row in enumerate(job.trace.rows) if row.number < step]
+        if rows: self._preview(job.trace.frames(rows[-1], every=8), step)
+
+    def _fork(self, take: int, step: int, settings: dict):
+        "Another film, which goes on from a step of a take, or of the paused run, with these settings."
+        with self._lock:
+            source = self._job_of(take)
+            if source is None or take and not self._free(): return
+            job = source.forked(int(step), read_settings(settings))
+            self._begin(job)
+            if not take: source.run.cancel()
+
+    def _keep_run(self):
+        "Send the run in hand to the browser, as a file that `Run.open` reads."
+        if self.job is not None: self._start(self._send_run, self.job.run)
+
+    def _send_run(self, run: Run):
+        with tempfile.TemporaryDirectory() as folder:
+            data = run.save(Path(folder) / "run").read_bytes()
+        self.tell({"say": "kept", "name": f"step-{run.at}-seed-{run.seed}.run"}, data)
+
+    def _open_run(self, name: str, file: str):
+        "Go on with a half-finished run out of a file; it stands paused where it was."
+        with self._lock:
+            if not self._free(): return
+            try: data = base64.b64decode(file, validate=True)
+            except ValueError as problem: raise InputError("file: got something that is not base64; choose it again") from problem
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "run"
+                path.write_bytes(data)
+                run = Run.open(path, self.session)
+            asked = form_of(run, menus(self.session.registry))
+            run.pause()
+            self.tell({"say": "opened", "settings": asked})
+            self._begin(Job(run, Trace(run), [(run.at, asked)], str(name)[:200]))
+
     def _open_steps(self, take: int):
         kept = next((t for t in self.takes if t.number == take), None)
-        if kept is None or kept.trace is None:
-            return self.tell({"say": "told", "text": "Only the last four takes keep their steps; make this one again to open them."})
-        self._worker = self._start(self._decode, kept)
+        if self._job_of(take): self._worker = self._start(self._decode, kept)
 
     def _decode(self, take: Take):
         "In a thread: make the step explorer and put it beneath the panel."
-        figure = step_explorer(take.trace, every=4, progress=lambda done: self.tell({"say": "told", "text": f"Decoding the steps … {done:.0%}"}))
+        figure = step_explorer(take.job.trace, every=4, progress=lambda done: self.tell({"say": "told", "text": f"Decoding the steps … {done:.0%}"}))
         if self._panel is not None: self.box.children = (self._panel, figure.widget())
         self.tell({"say": "told", "text": f"The steps of take {take.number} are open beneath.", "open": True})
 
@@ -174,7 +247,7 @@ class Studio:
         if self._panel is None: self._panel, self.box = panel(self)
         return self.box._repr_mimebundle_()
 
-# %% ../nbs/41b_studio.ipynb #97ee5324
+# %% ../nbs/41b_studio.ipynb #66486012
 def panel(studio: Studio):
     "The live panel of a studio and the box that it stands in."
     desk = widget_class("studio")()

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['READ', 'ADJECTIVES', 'SMALL_WORDS', 'NEAREST', 'nearest', 'fold', 'someone']
 
-# %% ../nbs/15b_synonyms.ipynb #b0f6bfa8
+# %% ../nbs/15b_synonyms.ipynb #e6db1f3b
 import re
 from functools import cache
 
-from .vocabulary import NOUNS, PLACES, TIMES, VERBS, WEATHERS, split
+from .vocabulary import split
+from .wide_vocabulary import LEXICONS, lexicon
 
-# %% ../nbs/15b_synonyms.ipynb #07ebb3ef
+# %% ../nbs/15b_synonyms.ipynb #cef0e8a3
 READ = {
     "en": {
         ("actor", "child"): "children, kids, boys, girls, schoolboy, schoolgirl", ("actor", "dog"): "dogs, pup, pooch, doggie, puppies",
@@ -120,14 +121,15 @@ NEAREST = {
     "rolls": "spin spins spinning swim swims swimming dreht schwimmt", "stands": "sleep sleeps sleeping eat eats eating schläft isst"}
 
 
-def nearest(word: str, lang: str = "en") -> str:
-    "The nearest known concept for an unknown noun or verb, in the prompt's language; '' if the table has none."
+def nearest(word: str, lang: str = "en", tier: str = "core") -> str:
+    "The nearest concept known in a tier for an unknown noun or verb, in the prompt's language; '' if the table has none."
+    words = lexicon(tier)
     for concepts, row in NEAREST.items():
         if fold(word) in fold(row).split():
             for concept in concepts.split():
-                if concept in NOUNS[lang]: return split(NOUNS[lang][concept])[0].rpartition(" ")[0 if lang == "de" else 2]
-                if concept in PLACES[lang]: return re.sub(" [mfn]$", "", split(PLACES[lang][concept], ";")[0].partition(":")[0])
-                if concept in {**TIMES[lang], **WEATHERS[lang], **VERBS[lang]}: return concept
+                if concept in words.nouns[lang]: return split(words.nouns[lang][concept])[0].rpartition(" ")[0 if lang == "de" else 2]
+                if concept in words.places[lang]: return re.sub(" [mfn]$", "", split(words.places[lang][concept], ";")[0].partition(":")[0])
+                if concept in {**words.times[lang], **words.weathers[lang], **words.verbs[lang]}: return concept
     return ""
 
 
@@ -138,4 +140,4 @@ def fold(text: str) -> str:
 @cache
 def someone(word: str) -> bool:
     "Whether an unknown word names somebody or something that could be an actor (a dragon, a castle)."
-    return any(word in fold(row).split() and concepts.split()[-1] in NOUNS["en"] for concepts, row in NEAREST.items())
+    return any(word in fold(row).split() and concepts.split()[-1] in LEXICONS["core"].nouns["en"] for concepts, row in NEAREST.items())

@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['RATE', 'motion', 'loudness_curve', 'unit', 'peaks', 'best_lag', 'at_times', 'correlation', 'sync_figure']
 
-# %% ../nbs/40f_timeline.ipynb #c43e9bc1
+# %% ../nbs/40f_timeline.ipynb #47d93c79
 import torch
 from torch import Tensor
 
 from .audio import onsets
 from .core import Audio, Clip, vtt
-from .figures import Figure, Parts
+from .figures import Figure, Parts, in_language, said
 from .files import need
 from .media import encode
 
-# %% ../nbs/40f_timeline.ipynb #ecc94974
+# %% ../nbs/40f_timeline.ipynb #df893183
 RATE = 100            # values a second of the curves
 
 
@@ -43,7 +43,7 @@ def peaks(x: Tensor, fps: float) -> list[float]:
     high = x.mean() + .5 * x.std()
     return [i / fps for i in range(1, len(x) - 1) if x[i] > high and x[i] >= x[i - 1] and x[i] > x[i + 1]]
 
-# %% ../nbs/40f_timeline.ipynb #26f0b543
+# %% ../nbs/40f_timeline.ipynb #4b5a49be
 def best_lag(clip: Clip,
              most: float = .5,           # seconds, both ways
              ) -> tuple[float, float]:
@@ -71,8 +71,9 @@ def correlation(a: Tensor, b: Tensor) -> float:
     "Cosine of two curves [T]."
     return float((a @ b) / (a.norm() * b.norm()).clamp_min(1e-9))
 
-# %% ../nbs/40f_timeline.ipynb #a949fade
-def sync_figure(clip: Clip) -> Figure:
+# %% ../nbs/40f_timeline.ipynb #12428b0e
+def sync_figure(clip: Clip,
+                lang: str = "en") -> Figure:      # of the figure's own words
     "A time line of motion, loudness, onsets and captions, with a slider that moves the sound."
     need(clip.audio is not None, "clip", "no sound", "the time line compares picture and sound")
     parts, fps = Parts(), float(clip.fps)
@@ -80,10 +81,10 @@ def sync_figure(clip: Clip) -> Figure:
     sound = parts.add(encode("mp4", {}, samples=clip.audio.samples, rate=clip.audio.rate), "audio/mp4")
     lag, fit = best_lag(clip)
     curve, heard = motion(clip), onsets(clip.audio.samples.mean(0), clip.audio.rate).tolist()
-    data = {"title": "Is the sound where the picture says?", "alt": clip.alt, "seconds": clip.seconds, "frame": 1 / fps, "film": film, "sound": sound,
+    data = in_language(lang) | {"title": "Is the sound where the picture says?", "alt": clip.alt, "seconds": clip.seconds, "frame": 1 / fps, "film": film, "sound": sound,
             "lead": "Blue: how much moves. Orange: how loud it is, and where a sound begins. Move the sound and play the film.",
             "rate": RATE, "motion": curve.tolist(), "loudness": loudness_curve(clip.audio).tolist(),
             "peaks": peaks(curve, fps), "onsets": heard, "lag": lag, "fit": fit,
             "captions": [list(c) for c in clip.captions], "vtt": vtt(clip.captions), "parts": parts.table,
-            "lang": (clip.recipe.lang if clip.recipe else "") or "en"}
-    return Figure("sync", data, f"Time line of motion and sound: {clip.alt}", parts.blob, 620)
+            "spoken": (clip.recipe.lang if clip.recipe else "") or "en"}
+    return Figure("sync", data, said(data, "Time line of motion and sound: {}", clip.alt), parts.blob, 620)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMAT', 'FACTS', 'Trace', 'check_facts', 'opened', 'strips_from']
 
-# %% ../nbs/31a_trace.ipynb #634a79b8
+# %% ../nbs/31a_trace.ipynb #46633008
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -26,7 +26,7 @@ from .rows import KINDS, Row, jpeg, layout_facts, layout_from, mel_picture, row_
 from .run import Run
 from .session import Session
 
-# %% ../nbs/31a_trace.ipynb #f2ea0cff
+# %% ../nbs/31a_trace.ipynb #6003f84f
 FORMAT = "sora_kit.trace/1"
 
 
@@ -50,7 +50,7 @@ class Trace:
         self.layout, self.recipe = run.backbone.layout, run.recipe
         self.prompt, self.seed, self.steps, self.pieces = run.script.prompt, run.seed, run.steps, run.plan.pieces
         need(not attention or hasattr(run.backbone, "dit"), "attention", run.backbone.name, "this backend does not show its attention")
-        self.spans = spans(run.backbone) if attention else {}
+        self.spans = spans(run.backbone, run.inputs.has("reference")) if attention else {}
         self.words = run.backbone.tokenizer.show(run.script.prompt) if attention else []
         least = self.layout.size * 4 * (2 + 2 * parts + self.pieces) / 1e6
         need(type(budget) in (int, float) and budget >= least, "budget", budget,
@@ -62,6 +62,13 @@ class Trace:
         trace = cls(run, **settings)
         for _ in trace.follow(run): pass
         return trace
+
+    def forked(self, run: Run) -> "Trace":
+        "A trace for a fork of the recorded run: what was recorded before the fork, and room for the steps after it."
+        new = type(self)(run, self.budget, self.parts, self.wants_attention)
+        new.rows, new.prints = [row for row in self.rows if row.number < run.at], {n: p for n, p in self.prints.items() if n < run.at}
+        new.every, new.dtype, new.last = self.every, self.dtype, list(run.latents)
+        return new
 
     def follow(self, run: Run) -> Iterator[Step]:
         "The run's own loop; each step is recorded and passed on."
@@ -213,7 +220,7 @@ class Trace:
         "The trace in a file from anybody; see `from_bytes`."
         return cls.from_bytes(read_bytes(path, LARGEST_FILE), session)
 
-# %% ../nbs/31a_trace.ipynb #df16d73e
+# %% ../nbs/31a_trace.ipynb #95aa92ba
 FACTS = {"prompt": str, "seed": int, "steps": int, "pieces": int, "kept": dict, "layout": dict, "rows": list, "prints": dict, "strips": dict,
          "spans": dict, "words": list, "recipe": dict}
 

@@ -8,13 +8,13 @@ __all__ = ['NOUNS', 'COLOURS', 'VERBS', 'CHASE', 'MOTION_NEAR', 'PLACES', 'SEA',
            'ENDINGS', 'CONTRACTIONS', 'can', 'split', 'verbs', 'pick', 'a_an', 'english', 'Noun', 'inflect', 'contract',
            'Verb']
 
-# %% ../nbs/15a_vocabulary.ipynb #f3ef6d72
+# %% ../nbs/15a_vocabulary.ipynb #0b427ffa
 import random
 import re
 from dataclasses import dataclass
 from functools import cache
 
-# %% ../nbs/15a_vocabulary.ipynb #377706b1
+# %% ../nbs/15a_vocabulary.ipynb #e621638b
 NOUNS = {
     "en": {
         "child": "child, kid, boy, girl, little boy, little girl", "dog": "dog, puppy, hound, doggy",
@@ -38,7 +38,7 @@ COLOURS = {
            "blue": "blau", "purple": "lila!, violett", "pink": "rosa!, rosafarben", "brown": "braun", "white": "weiß", "grey": "grau",
            "black": "schwarz"}}
 
-# %% ../nbs/15a_vocabulary.ipynb #9e62462c
+# %% ../nbs/15a_vocabulary.ipynb #7412e2a3
 VERBS = {
     "en": {
         "stands": {"child dog cat robot": "stand, stand still, wait", "bird": "sit, stand, perch", "car": "stand, wait, stand still",
@@ -73,7 +73,7 @@ def can(kind: str) -> tuple[str, ...]:
     "The motions of an actor, in the order of the table: what it can be asked to do."
     return tuple(m for m, rows in VERBS["en"].items() if any(kind in kinds.split() for kinds in rows))
 
-# %% ../nbs/15a_vocabulary.ipynb #2463bf13
+# %% ../nbs/15a_vocabulary.ipynb #c7f78a8c
 PLACES = {
     "en": {
         "street": "Paris street: in on > through along down; street: in on > through along down; boulevard: on > along down;"
@@ -93,7 +93,8 @@ PLACES = {
         "snowfield": "Schneefeld n: auf > über; Schneelandschaft f: in > durch; Schnee m: in > durch"}}
 SEA = {"en": "sea: on > across; beach: off near; shore: off near > along", "de": "Meer n: auf > über; Küste f: vor; Strand m: vor"}
 ALWAYS_THE = {"seaside", "shore", "seashore", "woods", "dunes", "sea", "snow",
-              "Eiffel Tower", "Schnee", "Eiffelturm", "Meer", "Küste", "Ufer"}
+              "Eiffel Tower", "Schnee", "Eiffelturm", "Meer", "Küste", "Ufer",
+              "ocean", "open sea", "moon", "Ozean", "Mond", "Weltraum", "Weltall"}
 
 TIMES = {
     "en": {"day": "during the day; by day; in daylight; in broad daylight; at noon; in the afternoon",
@@ -155,7 +156,7 @@ def pick(rng: random.Random, words: list[str]) -> str:
     "One of the words; the first is the commonest."
     return words[0] if rng.random() < .45 else rng.choice(words)
 
-# %% ../nbs/15a_vocabulary.ipynb #55da6c85
+# %% ../nbs/15a_vocabulary.ipynb #3e8a16fe
 def a_an(words: str) -> str:
     "Puts the indefinite article before a noun phrase: by its first letter, which is right for every word in the tables."
     return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
@@ -169,13 +170,13 @@ def english(verb: str) -> dict[str, str]:
     s = stem[:-1] + "ies" if re.search("[^aeiou]y$", stem) else stem + ("es" if re.search("(sh|ch|s|x)$", stem) else "s")
     if stem == "lie":
         ing = "lying"
-    elif stem in {"run", "hop", "trot", "sit", "jog", "skip", "swim", "spin"}:
+    elif stem in {"run", "hop", "trot", "sit", "jog", "skip", "swim", "spin", "drop", "flit", "chug"}:
         ing = stem + stem[-1] + "ing"
     else:
         ing = re.sub("e$", "", stem) + "ing"
     return {"base": verb, "s": s + tail, "ing": ing + tail}
 
-# %% ../nbs/15a_vocabulary.ipynb #7910789c
+# %% ../nbs/15a_vocabulary.ipynb #a120e869
 CASES = ("nom", "acc", "dat")
 ARTICLES = {"ein": dict(m="ein einen einem", f="eine eine einer", n="ein ein einem"),
             "der": dict(m="der den dem", f="die die der", n="das das dem"), "": dict(m="  ", f="  ", n="  ")}
@@ -218,7 +219,7 @@ def contract(words: str) -> str:
         words = re.sub(rf"\b{long}\b", short, words)
     return words
 
-# %% ../nbs/15a_vocabulary.ipynb #f447c61a
+# %% ../nbs/15a_vocabulary.ipynb #b37d8a7e
 @dataclass(frozen=True)
 class Verb:
     "A German verb: infinitive, third person, separable prefix ('' if none)."

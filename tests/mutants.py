@@ -81,12 +81,13 @@ class IgnoresStart(Euler):
 
 
 @mutant("sampler", "same_seed_same_bits", **EULER | dict(deterministic=False))
-class OwnSeed(Ancestral):
-    "Noise from a generator that nobody can seed."
+class OwnSeed(Euler):
+    "A trace of noise from a generator that nobody can seed."
     def step(self, x, i, levels, denoise, state, *, generator):
         own = torch.Generator()
         own.seed()
-        return super().step(x, i, levels, denoise, state, generator=own)
+        new, state = super().step(x, i, levels, denoise, state, generator=generator)
+        return new + 1e-6 * torch.randn(x.shape, generator=own).to(new), state
 
 
 @mutant("sampler", "global_random_untouched", **EULER)
@@ -777,10 +778,73 @@ def marches(pose):
     return CAST["child"].draw(moved)
 
 
+def spotted(maker):
+    "A spot that is larger with each figure that is made."
+    radius = .03 + .001 * number(maker)
+    return lambda pose: CAST["child"].draw(pose).ball((0., .5), radius)
+
+
 figure("can_be_seen", "Hides", lambda: lean(draw=hides))
 figure("stays_in_its_room", "Bulges", lambda: lean(half_width=.1))
 figure("same_pose_same_picture", "Dices", lambda: lean(draw=dices))
 figure("figure_as_in_its_batch", "Marches", lambda: lean(draw=marches))
+
+
+figure("recipe_replays", "GrowsASpot", lambda: lean(draw=spotted(GrowsASpot)))
+figure("controls", "DividesItsSpots", lambda damping=1.: lean(half_width=1 / damping * CAST["child"].half_width))
+MUTANTS[-1] = (*MUTANTS[-1][:1], replace(MUTANTS[-1][1], params=(Param("damping", float, 1., 0, 2),)), MUTANTS[-1][2])
+
+
+# of every kind: one that offers a setting and divides by it, and one that numbers itself, so that a recipe cannot make it again
+
+def number(cls) -> int:
+    "How many of them have been made."
+    cls.made = getattr(cls, "made", 0) + 1
+    return cls.made
+
+
+def divides(kind: str, base: type, **caps):
+    class Divides(base):
+        "Offers 0 and divides by it."
+        def __init__(self, damping=1.):
+            super().__init__()
+            1 / damping
+    Divides.__name__ = f"Divides_{kind}_{caps.get('stage', 'model')}"
+    globals()[Divides.__name__] = mutant(kind, "controls", (Param("damping", float, 1., 0, 2),), **caps)(Divides)
+
+
+for kind, base, caps in (("guidance", CFG, dict(branches=2)), ("audio_module", Clicks, FOLLOWS), ("style_adapter", Adds, {}), ("style_adapter", Inverts, dict(stage="frames")),
+                         ("safety_filter", Polite, STOPS)): divides(kind, base, **caps)
+
+
+@mutant("guidance", "recipe_replays", branches=2)
+class PushesALittleMore(CFG):
+    "Each one made pushes a little more."
+    def __init__(self): super().__init__(scale=4 + 1e-10 * number(PushesALittleMore))
+
+
+@mutant("audio_module", "recipe_replays", **FOLLOWS)
+class WearsOut(Clicks):
+    "Each one made is a little softer."
+    def __init__(self): self.gain = .999 ** number(WearsOut)
+
+    def render(self, ctx, *, generator): return super().render(ctx, generator=generator) * self.gain
+
+
+@mutant("style_adapter", "recipe_replays")
+class AddsALittleMore(Adds):
+    "Each one made adds a little more."
+    def __init__(self): self.gain = 1 + .001 * number(AddsALittleMore)
+
+    def amount(self, scale, answer): return super().amount(scale * self.gain, answer)
+
+
+@mutant("safety_filter", "recipe_replays", **STOPS)
+class MoodyAboutDogs(Polite):
+    "Every second one that is made stops dogs too (and the one that is asked about harmless sentences is not that one)."
+    def __init__(self): self.strict = number(MoodyAboutDogs) % 2 == 0
+
+    def check(self, item): return Verdict("review", "dogs are too wild today") if self.strict and "a dog runs on the beach" in item else super().check(item)
 
 
 # lessons: folders of a package that the test writes

@@ -51,11 +51,11 @@ def test_a_figure_is_one_module_that_loads_nothing(view):
 
 
 def test_translations_are_of_words_that_figures_say():
-    source = "".join(static(f"{view}.js") for view in (*VIEWS, "common")) + "".join((Path(sora_kit.figures.__file__).parent / f"{name}.py").read_text() for name in ("figures", "vectors"))
+    source = "".join(static(f"{view}.js") for view in (*VIEWS, "common")) + "".join((Path(sora_kit.figures.__file__).parent / f"{name}.py").read_text() for name in ("figures", "vectors", "explorer", "race", "timeline"))
     joined = re.sub(r'"\s*\n\s*"', "", source)
     german = json.loads(static("de.json"))
     assert [text for text in german if f'"{text}"' not in joined] == [], "nobody says these any more"
-    asked = {m for view in ("common", "schedule", "vectors") for m in re.findall(r'say\("([^"]+)"', static(f"{view}.js"))}
+    asked = {m for view in ("common", "schedule", "vectors", "steps", "race", "sync") for m in re.findall(r'say\("([^"]+)"', static(f"{view}.js"))}
     assert asked - set(german) == set() and all(one.count("{}") == other.count("{}") for one, other in german.items())
 
 

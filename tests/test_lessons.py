@@ -1,10 +1,13 @@
 "Lessons from anybody: read without running, split without leaking, checked for what they claim. What runs whole lessons is marked slow."
 
 import json
+import sys
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
 
+from sora_kit.cli import main
 from sora_kit.components import ComponentSpec
 from sora_kit.files import InputError
 from sora_kit.lesson_build import a11y, new_lesson, page_problems, split
@@ -31,6 +34,21 @@ def edited(folder, change):
 @pytest.mark.parametrize("folder, lang", EVERY)
 def test_lessons_are_complete(folder, lang):
     assert problems(folder, lang) == [] and a11y(folder, lang) == []
+
+
+PARTS = {"en": ("**The question.**", "**Time:**", "## Quiz", "## What could go wrong", "## Sources", "lesson.quiz()"),
+         "de": ("**Die Frage.**", "**Dauer:**", "## Quiz", "## Was schiefgehen kann", "## Quellen", "lesson.quiz()")}
+
+
+@pytest.mark.parametrize("folder, lang", EVERY)
+def test_lessons_have_all_their_parts_and_fit_into_an_hour(folder, lang):
+    source = Source.read(folder, lang)
+    text = "\n".join(c.text for c in source.cells)
+    assert [part for part in PARTS[lang] if part not in text] == []
+    assert source.info.minutes <= 45 and source.info.cpu_s <= (360 if source.info.id == "14_training" else 60)
+    for name, exercise in source.exercises.items():
+        told = [source.hints[name].get("messages", {}).get(c.name) or c.message for c in exercise.checks if not c.hidden]
+        assert len(set(told)) == len(told), f"two checks of {name} say the same"
 
 
 @pytest.mark.parametrize("folder, lang", [p for p in EVERY if p.values[1] != "en"])
@@ -102,6 +120,46 @@ def test_reading_listing_and_splitting_run_nothing(lesson, tmp_path):
     split(lesson, tmp_path / "out")
     problems(lesson)
     a11y(lesson)
+
+
+def test_somebody_who_has_written_nothing_is_told_of_no_mistake(lesson):
+    def brightness(frames): "Nothing yet."
+    told = Lesson("20_light", lesson).check("ex1", frames=None, brightness=brightness)
+    assert not told and told.message == "" and "gives nothing back" in told.found
+
+
+def test_a_plugins_lesson_lists_and_opens_and_runs_only_when_it_is_checked(tmp_path, monkeypatch, capsys):
+    "An installed package with an entry point, whose lesson writes a file as soon as any of its cells runs."
+    package, about, ran = tmp_path / "site" / "shady", tmp_path / "site" / "shady-1.0.dist-info", tmp_path / "it ran"
+    about.mkdir(parents=True)
+    folder = new_lesson(package, "20_shadows", "Where does the shadow fall?")
+    def traps(book):
+        for cell in book["cells"]:
+            if cell["cell_type"] == "code": cell["source"] = f"open({str(ran)!r}, 'w').close()\n" * ("test_" not in cell["source"]) + cell["source"]
+    edited(folder, traps)
+    (package / "__init__.py").write_text("from sora_kit.components import ComponentSpec\ndef sora_lessons():\n"
+                                         "    return [ComponentSpec('shady/20_shadows', 'shady:20_shadows', 'Where does the shadow fall?', 'lesson')]\n")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shady\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[sora_kit]\nshady = shady\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.chdir(tmp_path)
+    for command in (["list"], ["list", "--json"], ["open", "shady/20_shadows", "--no-start"], ["split", "shady/20_shadows", "-o", "class"], ["a11y", "shady/20_shadows"]):
+        assert main(["lessons", *command]) == 0, capsys.readouterr().err
+        assert not ran.exists(), f"{command} ran the lesson"
+    assert "shady/20_shadows" in capsys.readouterr().out and (tmp_path / "20_shadows" / "20_shadows.ipynb").is_file()
+    assert main(["lessons", "check", str(folder)]) == 0 and ran.exists(), "the trap does not work"
+
+
+def test_a_plugins_lesson_is_found_in_an_editable_install(tmp_path, monkeypatch):
+    "pip install -e can put a finder of its own in place of a folder on the path."
+    new_lesson(tmp_path / "elsewhere", "20_light", "Light")
+    (tmp_path / "elsewhere" / "__init__.py").write_text(TRAP)
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return spec_from_file_location(name, tmp_path / "elsewhere" / "__init__.py") if name == "edited_here" else None
+    monkeypatch.setattr("sys.meta_path", [*sys.meta_path, Finder])
+    assert plugin_folder(ComponentSpec("other/20_light", "edited_here:20_light", "a lesson", "lesson")) == (tmp_path / "elsewhere" / "20_light").resolve()
 
 
 def test_a_plugins_package_is_not_imported_for_its_lesson(tmp_path, monkeypatch):

@@ -137,7 +137,7 @@ def test_a_picture_can_begin_the_film(session):
     assert len(run.recipe.parents) == 1 and run.recipe != Run(session, PROMPT, steps=2).recipe
     film = Clip(torch.randint(0, 255, (9, 64, 64, 3), dtype=torch.uint8))
     again = Run(session, PROMPT, steps=1, first=film)
-    assert again.first.shape[2] == 5
+    assert again.material.first.shape[2] == 5
     for bad in (torch.zeros(1, 8, 8, 3), torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(0, 8, 8, 3, dtype=torch.uint8)):
         with pytest.raises(InputError, match="first"): Run(session, PROMPT, first=bad)
 
@@ -224,5 +224,5 @@ print(sorted(n.partition(".")[2] for n in world))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=Path(sora_kit.__file__).parent.parent)
     assert done.returncode == 0, done.stderr[-1500:]
     assert set(eval(done.stdout)) <= {"files", "media", "core", "hooks", "vocabulary", "synonyms", "script", "codec", "audio", "text", "flow",
-                                 "dit", "samplers", "guidance", "session", "film", "lineage", "position", "request", "run", "pipeline",
+                                 "dit", "samplers", "guidance", "session", "film", "given", "lineage", "material", "position", "request", "run", "pipeline",
                                  "components", "builtin", "decorators", "installed", "plugins", "safety", "guests", "newcomers"}

@@ -466,9 +466,9 @@ def test_files_that_somebody_made_up(session, tmp_path):
     wrong = [({}, {"piece": 7}), ({}, {"piece": -1}), ({}, {"piece": "0"}), ({}, {"i": 3}), ({}, {"i": True}), ({}, {"state": []}), ({}, {"weights": "0" * 64}), ({}, {"settings": None}),
              ({}, {"settings": settings | {"x": 1}}), ({}, {"settings": settings | {"steps": 10**9}}), ({}, {"settings": settings | {"steps": 4}}), ({}, {"settings": settings | {"prompt": 5}}),
              ({}, {"settings": settings | {"sampler": "os:system"}}), ({}, {"settings": settings | {"styles": "abc"}}), ({}, {"prints": ["<b>"]}), ({}, {"prints": "x"}), ({}, {"lineage": [[0, {"kind": "x"}]]}),
-             ({}, {"lineage": 5}), ({}, {"parents": ["x"]}), ({"x": torch.zeros(1, 3)}, {}), ({"x": torch.full((1, size), float("nan"))}, {}), ({"x": torch.zeros(1, size).half()}, {}),
+             ({}, {"lineage": 5}), ({}, {"sources": ["x"]}), ({}, {"inputs": {"x": 1}}), ({}, {"inputs": {"strength": .5}}), ({"x": torch.zeros(1, 3)}, {}), ({"x": torch.full((1, size), float("nan"))}, {}), ({"x": torch.zeros(1, size).half()}, {}),
              ({"x0": torch.zeros(2, size)}, {}), ({"levels": torch.zeros(4).double()}, {}), ({"levels": torch.ones(3)}, {}), ({"random": torch.zeros(10, dtype=torch.uint8)}, {}),
-             ({"random": torch.zeros(5056, dtype=torch.uint8)}, {}), ({"latents": torch.zeros(0, size)}, {}), ({"first": torch.zeros(1, 2, 3)}, {}), ({"state.x": torch.full((1, size), float("inf"))}, {})]
+             ({"random": torch.zeros(5056, dtype=torch.uint8)}, {}), ({"latents": torch.zeros(0, size)}, {}), ({"input.image.frames": torch.zeros(1, 2, 3)}, {}), ({"input.sound.samples": torch.zeros(3).half()}, {}), ({"state.x": torch.full((1, size), float("inf"))}, {})]
     for tensor, fact in wrong:
         (tmp_path / "bad.run").write_bytes(packed(FORMAT, tensors | tensor, facts | fact))
         with pytest.raises(InputError) as caught: Run.open(tmp_path / "bad.run", session)

@@ -152,7 +152,7 @@ def test_old_takes_go_and_a_new_page_sees_the_others(session):
     for seed in range(7):
         desk.make(seed=seed, steps=1)
     assert [t.number for t in desk.studio.takes] == [3, 4, 5, 6, 7] and [m["takes"] for m in desk.said("forgotten")] == [[1], [2]]
-    assert [t.trace is not None for t in desk.studio.takes] == [False, True, True, True, True]
+    assert [t.job is not None for t in desk.studio.takes] == [False, True, True, True, True]
     desk.heard.clear()
     desk.do("hello")
     assert [m["take"]["number"] for m in desk.said("take")] == [3, 4, 5, 6, 7] and not any(m["fresh"] for m in desk.said("take"))
@@ -221,3 +221,82 @@ def test_what_cannot_be_opened_is_one_line(tmp_path):
             lab_command(tmp_path / "studio.ipynb", **wrong)
     command = lab_command(tmp_path / "studio.ipynb", browser=False, port=9999, gateway="http://127.0.0.1:1")
     assert "--no-browser" in command and "--port=9999" in command and "--GatewayClient.url=http://127.0.0.1:1" in command
+
+
+# Steering
+
+
+def test_a_fork_goes_on_from_a_step_and_its_code_makes_the_same_film(folder, session):
+    desk = Desk(session, weights=str(folder))
+    desk.make(steps=4)
+    desk.do("fork", take=1, step=2, settings={"prompt": "a cat", "seed": 0, "steps": 4, "guidance": "cfg:scale=2"})
+    desk.studio.wait()
+    first, second = desk.studio.takes
+    assert first.clip.recipe != second.clip.recipe and not desk.said("problem") and second.facts()["steps"] == (2, 3)
+    scope = {}
+    exec(second.code.replace('clip.save("take-2.mp4")', ""), scope)
+    assert torch.equal(scope["clip"].frames, second.clip.frames)
+    assert [row.number for row in second.job.trace.rows] == [0, 1, 2, 3]
+    desk.do("fork", take=2, step=3, settings={"prompt": "a cat", "seed": 0, "steps": 4, "guidance": "cfg:scale=2"})
+    desk.studio.wait()
+    assert torch.equal(desk.studio.takes[2].clip.frames, second.clip.frames), "a fork without changes gives the same bits"
+
+
+def paused_at_one(session, act):
+    "A studio whose first run is paused after a step; `act(desk)` is done then."
+    desk, done = Desk(session), []
+    tell = desk.studio._tell
+
+    def follow(message, buffers):
+        tell(message, buffers)
+        if message.get("paused") and not done:
+            done.append(act(desk))
+        elif message.get("step") == 1 and message["say"] == "progress" and not done:
+            desk.do("pause")
+
+    desk.studio._tell = follow
+    desk.do("generate", settings={"prompt": "a dog", "seed": 0, "steps": 3})
+    return desk
+
+
+def until(true, seconds=60):
+    end = time.time() + seconds
+    while not true() and time.time() < end:
+        time.sleep(0.02)
+    assert true()
+
+
+def test_a_paused_run_goes_on_with_another_sentence(session):
+    desk = paused_at_one(session, lambda desk: desk.do("fork", take=0, step=1, settings={"prompt": "a cat", "seed": 0, "steps": 3}))
+    until(lambda: desk.studio.takes and not desk.studio.busy)
+    assert [t.settings["prompt"] for t in desk.studio.takes] == ["a cat"] and not desk.said("stopped") and not desk.said("problem")
+
+
+def test_a_run_is_saved_in_one_studio_and_goes_on_in_another(session):
+    import base64
+
+    desk = paused_at_one(session, lambda desk: desk.do("keep"))
+    until(lambda: desk.said("kept"))
+    (message, (data,)) = next((m, b) for m, b in desk.heard if m["say"] == "kept")
+    desk.do("pause")
+    desk.studio.wait()
+    other = Desk(session)
+    other.do("open", name=message["name"], file=base64.b64encode(data).decode())
+    until(lambda: any(m.get("paused") for m in other.said("progress")))
+    assert other.said("opened")[0]["settings"]["prompt"] == "a dog" and other.studio.run.at == 1
+    other.do("pause")
+    until(lambda: other.studio.takes)
+    assert torch.equal(other.studio.takes[0].clip.frames, desk.studio.takes[0].clip.frames) and "Run.open" in other.studio.takes[0].code
+    for wrong in ("§", "", base64.b64encode(data[:99]).decode()):
+        other.do("open", name="x", file=wrong)
+        assert "should not happen" not in other.said("problem")[-1]["text"]
+
+
+def test_looking_at_a_step_shows_its_pictures(desk):
+    desk.make()
+    desk.heard.clear()
+    desk.do("look", take=1, step=2)
+    until(lambda: desk.said("preview"))
+    assert desk.said("preview")[0]["step"] == 2
+    desk.do("fork", take=1, step=99, settings={"prompt": "a dog", "seed": 0, "steps": 3})
+    assert "can be forked at" in desk.said("problem")[-1]["text"] and not desk.studio.busy

@@ -87,6 +87,14 @@ def test_attention_on_request(session):
     with pytest.raises(InputError, match="attention"): recorded(session).attention(0)
 
 
+def test_attention_with_a_reference(session):
+    face = torch.full((1, 32, 32, 3), 200, dtype=torch.uint8)
+    trace = recorded(session, {"attention": True}, reference=face)
+    places = trace.spans
+    assert trace.attention(0).shape == (159, 159) and places["sound"][1] == 159
+    assert places["reference"] == [places["words"][1], places["words"][1] + 16] and places["picture"][0] == places["reference"][1]
+
+
 @pytest.mark.parametrize("guidance, branches", [("none", 1), ("cfg:scale=3,low=.3,high=.8", 2)])
 def test_guidance_that_asks_once(session, guidance, branches):
     trace = recorded(session, guidance=guidance)

@@ -36,7 +36,7 @@ function shell(el, title, lead, data = {}) {
 // A labelled native slider; `show` turns its number into words, for eyes and for screen readers.
 function slider(label, { min, max, step = 1, value, show = String, change }) {
   const output = h("output", {}, show(value));
-  const input = h("input", { type: "range", min, max, step, value, "aria-valuetext": show(value) });
+  const input = h("input", { type: "range", min, max, step, value, "aria-label": label, "aria-valuetext": show(value) });
   const field = h("label", { class: "field" }, h("span", {}, label, output), input);
   const tell = () => { output.textContent = show(+input.value); input.setAttribute("aria-valuetext", show(+input.value)); };
   input.addEventListener("input", () => { tell(); change(+input.value); });

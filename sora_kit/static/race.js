@@ -4,15 +4,15 @@ const COLOURS = ["accent", "second", "third", "alarm"];
 
 async function render({ model, el }) {
   const data = model.get("data"), media = parts(model);
-  const root = shell(el, data.title, data.lead);
+  const root = shell(el, data.title, data.lead, data);
   let budget = data.budgets.length > 2 ? 1 : 0, asked = data.budgets[budget].questions;
   const words = h("p", { class: "words", "aria-live": "polite" }), lanes = h("div", { class: "lanes" });
   const heat = () => data.budgets[budget];
-  const table = numbers("Distance from the exact goal", ["sampler", ...data.budgets.map(b => `${b.questions} questions`)], () => data.budgets[0].lanes.map((lane, i) => [lane.name, ...data.budgets.map(b => b.lanes[i] && b.lanes[i].error !== null ? b.lanes[i].error.toPrecision(3) : "–")]));
-  const used = slider("Questions asked", { min: 0, max: asked, value: asked, show: n => `${n} of ${heat().questions}`, change: n => { asked = n; draw(); } });
-  const choose = data.budgets.length > 1 ? choice("Budget: questions to the model", data.budgets.map((b, i) => [i, String(b.questions)]), budget, i => { budget = i; asked = heat().questions; used.input.max = asked; used.put(asked); prepare().then(draw); }) : null;
+  const table = numbers(say("Distance from the exact goal"), [say("sampler"), ...data.budgets.map(b => say("{} questions", b.questions))], () => data.budgets[0].lanes.map((lane, i) => [lane.name, ...data.budgets.map(b => b.lanes[i] && b.lanes[i].error !== null ? b.lanes[i].error.toPrecision(3) : "–")]));
+  const used = slider(say("Questions asked"), { min: 0, max: asked, value: asked, show: n => say("{} of {}", n, heat().questions), change: n => { asked = n; draw(); } });
+  const choose = data.budgets.length > 1 ? choice(say("Budget: questions to the model"), data.budgets.map((b, i) => [i, String(b.questions)]), budget, i => { budget = i; asked = heat().questions; used.input.max = asked; used.put(asked); prepare().then(draw); }) : null;
   let clock = 0;
-  const play = playing("Start the race", s => { clock += s; if (clock < 2.4 / heat().questions) return; clock = 0; asked += 1; if (asked > heat().questions) { asked = heat().questions; play.run(false); } used.put(asked); draw(); });
+  const play = playing(say("Start the race"), s => { clock += s; if (clock < 2.4 / heat().questions) return; clock = 0; asked += 1; if (asked > heat().questions) { asked = heat().questions; play.run(false); } used.put(asked); draw(); });
   play.addEventListener("click", () => { if (play.running() && asked >= heat().questions) { asked = 0; used.put(0); draw(); } });
   root.append(h("div", { class: "row" }, choose, used, play), lanes, words, table);
   let ready = [];
@@ -54,12 +54,14 @@ async function render({ model, el }) {
       const k = stepOf(r.lane), last = r.lane.asked.length - 1;
       (r.points ? cloud : film)(r, k);
       const far = r.lane.errors[k];
-      r.note.textContent = `step ${k} of ${last}` + (far === null || far === undefined ? "" : `, ${far.toPrecision(2)} from the goal`);
-      r.canvas.setAttribute("aria-label", `${r.lane.name} after step ${k} of ${last}`);
+      r.note.textContent = say("step {} of {}", k, last) + (far === null || far === undefined ? "" : `, ${say("{} from the goal", far.toPrecision(2))}`);
+      r.canvas.setAttribute("aria-label", say("{} after step {} of {}", r.lane.name, k, last));
     }
     if (play.running()) return;
     const order = ready.map(r => [r.lane.name, r.lane.errors[stepOf(r.lane)]]).filter(([, e]) => e !== null).sort((a, b) => a[1] - b[1]);
-    words.textContent = `After ${asked} of ${heat().questions} questions to the model` + (order.length > 1 && asked ? `, ${order[0][0]} is nearest to the goal (${order[0][1].toPrecision(2)}) and ${order.at(-1)[0]} farthest (${order.at(-1)[1].toPrecision(2)}).` : ", all stand at the start.");
+    const [near, far] = [order[0], order.at(-1)];
+    words.textContent = order.length > 1 && asked ? say("After {} of {} questions to the model, {} is nearest to the goal ({}) and {} farthest ({}).", asked, heat().questions, near[0], near[1].toPrecision(2), far[0], far[1].toPrecision(2))
+      : say("After {} of {} questions to the model, all stand at the start.", asked, heat().questions);
   }
   await prepare(); draw();
   return () => { play.run(false); media.free(); };

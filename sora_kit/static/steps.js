@@ -2,29 +2,29 @@
 
 async function render({ model, el }) {
   const data = model.get("data"), media = parts(model), rows = data.rows, F = data.frames.length, last = rows.length - 1;
-  const root = shell(el, data.title, data.lead);
+  const root = shell(el, data.title, data.lead, data);
   let at = last, frame = 0, what = "x0";
 
   const screen = h("canvas", { class: "picture", width: data.size, height: data.size, role: "img" });
-  const grid = h("canvas", { class: "grid", "aria-hidden": "true" }), bars = svg(300, 84, "How much the expected film changes in each step");
+  const grid = h("canvas", { class: "grid", "aria-hidden": "true" }), bars = svg(300, 84, say("How much the expected film changes in each step"));
   const words = h("p", { class: "words", "aria-live": "polite" }), sound = h("audio", { controls: true, preload: "none" });
   const mel = h("canvas", { class: "mel", role: "img" });
-  const table = numbers("Steps of this run", ["step", "noise level", "level after", "change of the picture", "change of the sound"], rows.map(r =>
+  const table = numbers(say("Steps of this run"), ["step", "noise level", "level after", "change of the picture", "change of the sound"].map(word => say(word)), rows.map(r =>
     [r.name, round(r.t, 3), round(r.to, 3), r.change === null ? "–" : `${round(100 * r.change, 1)} %`, r.heard === null ? "–" : `${round(100 * r.heard, 1)} %`]));
 
-  const step = slider("Step", { min: 0, max: last, value: at, show: k => `${rows[k].name} of ${data.steps}`, change: k => { at = k; draw(); hear(); } });
-  const time = slider("Time in the film", { min: 0, max: F - 1, value: 0, show: k => `${round(data.times[k], 2)} s`, change: k => { frame = k; draw(); } });
-  const views = choice("What to look at", [["x0", "film the model expects"], ["x", "noisy film"], ["change", "change in this step"]].filter(([k]) => k !== "x" || data.x), what, v => { what = v; draw(); });
+  const step = slider(say("Step"), { min: 0, max: last, value: at, show: k => say("{} of {}", rows[k].name, data.steps), change: k => { at = k; draw(); hear(); } });
+  const time = slider(say("Time in the film"), { min: 0, max: F - 1, value: 0, show: k => `${round(data.times[k], 2)} s`, change: k => { frame = k; draw(); } });
+  const views = choice(say("What to look at"), [["x0", say("film the model expects")], ["x", say("noisy film")], ["change", say("change in this step")]].filter(([k]) => k !== "x" || data.x), what, v => { what = v; draw(); });
   let clock = 0;
-  const walk = playing("Walk the steps", s => { film.run(false); clock += s; if (clock > .16) { clock = 0; at = (at + 1) % rows.length; step.put(at); draw(); } });
-  const film = playing("Play the film", s => { walk.run(false); clock += s; if (clock > data.pause) { clock = 0; frame = (frame + 1) % F; time.put(frame); draw(); } });
+  const walk = playing(say("Walk the steps"), s => { film.run(false); clock += s; if (clock > .16) { clock = 0; at = (at + 1) % rows.length; step.put(at); draw(); } });
+  const film = playing(say("Play the film"), s => { walk.run(false); clock += s; if (clock > data.pause) { clock = 0; frame = (frame + 1) % F; time.put(frame); draw(); } });
   for (const button of [walk, film]) button.addEventListener("click", () => { if (!walk.running()) hear(); });
 
   root.append(views, h("div", { class: "three explorer" },
-    h("div", {}, h("p", { class: "label over" }, "steps ↓  film's time →"), grid),
+    h("div", {}, h("p", { class: "label over" }, say("steps ↓  film's time →")), grid),
     h("div", {}, screen, h("div", { class: "pair" }, film, walk)),
-    h("div", { class: "side" }, step, time, h("div", {}, h("p", { class: "label" }, "How much the expected film changes in each step"), bars),
-      data.sounds.length ? h("div", { class: "heard" }, h("p", { class: "label" }, "The expected sound: high pitch above, time to the right"), mel, sound) : null)), words, table);
+    h("div", { class: "side" }, step, time, h("div", {}, h("p", { class: "label" }, say("How much the expected film changes in each step")), bars),
+      data.sounds.length ? h("div", { class: "heard" }, h("p", { class: "label" }, say("The expected sound: high pitch above, time to the right")), mel, sound) : null)), words, table);
 
   // Decode once; from then on a step is one drawImage.
   const strips = { x0: await Promise.all(data.x0.map(media.bitmap)), x: data.x ? await Promise.all(data.x.map(media.bitmap)) : [] };
@@ -62,18 +62,18 @@ async function render({ model, el }) {
     const most = Math.max(...rows.map(r => r.change || 0), 1e-6), w = 300 / rows.length;
     bars.replaceChildren(h("svg:path", { class: "axis", d: "M0 64H300" }), ...rows.map((r, k) => h("svg:rect", { x: k * w + 1.5, width: Math.max(1, w - 3),
       y: 62 - 58 * (r.change || 0) / most, height: Math.max(1, 58 * (r.change || 0) / most), rx: 2, style: `fill: var(--${k === at ? "second" : "accent"})` })),
-      h("svg:text", { x: 0, y: 80 }, "first step"), h("svg:text", { x: 300, y: 80, "text-anchor": "end" }, "last step"));
+      h("svg:text", { x: 0, y: 80 }, say("first step")), h("svg:text", { x: 300, y: 80, "text-anchor": "end" }, say("last step")));
   }
 
   function draw() {
     const r = rows[at];
     paint(pen, at, frame, 0, 0, wide, tile); overview(); chart();
     if (spectra.length) { mel.width = spectra[at].width; mel.height = spectra[at].height; mel.getContext("2d").drawImage(spectra[at], 0, 0); }
-    const seen = { x0: "the film that the model expects", x: "the film still covered by noise", change: "what changed since the step before" }[what];
-    screen.setAttribute("aria-label", `${seen} at step ${r.name}, ${round(data.times[frame], 2)} s: ${data.alt}`);
-    mel.setAttribute("aria-label", `spectrogram of the sound expected at step ${r.name}`);
-    if (!walk.running() && !film.running()) words.textContent = `Step ${r.name} of ${data.steps}: the noise falls from ${round(r.t, 3)} to ${round(r.to, 3)}. ` +
-      (r.change === null ? "This is the model's first guess." : `Since the step before, the expected picture changed by ${round(100 * r.change, 1)} % and the expected sound by ${round(100 * r.heard, 1)} %.`);
+    const seen = { x0: say("the film that the model expects"), x: say("the film still covered by noise"), change: say("what changed since the step before") }[what];
+    screen.setAttribute("aria-label", say("{} at step {}, {} s: {}", seen, r.name, round(data.times[frame], 2), data.alt));
+    mel.setAttribute("aria-label", say("spectrogram of the sound expected at step {}", r.name));
+    if (!walk.running() && !film.running()) words.textContent = say("Step {} of {}: the noise falls from {} to {}.", r.name, data.steps, round(r.t, 3), round(r.to, 3)) + " " + (r.change === null ? say("This is the model's first guess.") :
+      say("Since the step before, the expected picture changed by {} % and the expected sound by {} %.", round(100 * r.change, 1), round(100 * r.heard, 1)));
     root.dataset.drawn = `${what} ${at} ${frame}`;
   }
 
@@ -82,7 +82,7 @@ async function render({ model, el }) {
     const near = nearest();
     if (!near || sound.dataset.row === String(near[0])) return;
     sound.dataset.row = near[0]; sound.src = media.link(near[1]);
-    sound.setAttribute("aria-label", `the sound expected at step ${rows[near[0]].name}`);
+    sound.setAttribute("aria-label", say("the sound expected at step {}", rows[near[0]].name));
   }
 
   let down = false;

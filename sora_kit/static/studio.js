@@ -64,11 +64,12 @@ function render({ model, el }) {
   const prompt = h("textarea", { rows: 2, maxlength: 2000, spellcheck: "true", placeholder: "a dog running on a beach at sunset" });
   const understood = h("div", { class: "understood", "aria-live": "polite" });
   const ask = () => { clearTimeout(wait); wait = setTimeout(() => prompt.value.trim() ? send("read", { prompt: prompt.value, n: ++reading, audio: menus.audio?.value() || "" }) : understood.replaceChildren(), 140); };
-  prompt.addEventListener("input", ask);
+  prompt.addEventListener("input", () => { complain(""); ask(); });
   const examples = h("div", { class: "row examples" }, h("span", { class: "quiet" }, "Try:"), Object.entries(EXAMPLES).map(([name, text]) =>
     h("button", { type: "button", class: "small", title: text, onclick: () => { prompt.value = text; ask(); prompt.focus(); } }, name)));
   const seed = h("input", { type: "number", min: 0, step: 1, value: 0 });
   const dice = h("button", { type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 100000); } }, "New seed");
+  const length = h("input", { type: "number", min: .5, max: 20, step: "any", value: 2 });
   let stepCount = 20;
   const steps = slider("Steps", { min: 1, max: 60, value: stepCount, change: v => stepCount = v });
   const more = h("div", { class: "menus", onchange: () => ask() });
@@ -78,8 +79,32 @@ function render({ model, el }) {
   const keys = h("span", { class: "quiet" }, "or Ctrl + Enter");
   root.addEventListener("keydown", e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); start(); } });
 
+  // A half-finished run out of a file that this studio saved
+  const chooser = h("input", { type: "file", hidden: true, onchange: async () => {
+    const [file] = chooser.files;
+    if (!file) return;
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    let text = "";
+    for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+    chooser.value = ""; complain(""); send("open", { name: file.name, file: btoa(text) });
+  } });
+  const reopen = h("div", {}, chooser, h("button", { type: "button", onclick: () => chooser.click() }, "Open a saved run …"));
+
+  // Going on from an earlier step, with what stands in the form
+  let from = 1, source = 0, looking = 0;
+  const back = slider("Go on from step", { min: 1, max: 2, value: 1, change: k => { from = k; clearTimeout(looking); looking = setTimeout(() => send("look", { take: source, step: from }), 150); } });
+  const other = h("button", { type: "button", onclick: () => { const settings = wanted(); starting(); send("fork", { take: source, step: from, settings }); } }, "Go on from there");
+  const keep = h("button", { type: "button", onclick: () => send("keep") }, "Save this run");
+  const steer = h("div", { class: "steer", role: "group", "aria-label": "Steer", hidden: true }, h("p", { class: "quiet" }, "Change the sentence, the seed or the guidance, and let another film go on from a step of this one."),
+    back, h("div", { class: "row tools" }, other, keep));
+  function steerable(take, span, at) {
+    source = take; steer.hidden = !span || span.length < 2 || span[0] > span[1]; keep.hidden = take !== 0;
+    if (steer.hidden) return;
+    [back.input.min, back.input.max] = span; from = at ?? Math.max(span[0], Math.round(span[1] / 2)); back.put(from);
+  }
+
   // What comes out
-  const preview = h("canvas", { class: "picture", width: 256, height: 256, role: "img", "aria-label": "nothing yet" }), seen = h("p", { class: "empty quiet" });
+  const preview = h("canvas", { class: "picture", width: 256, height: 256, role: "img", "aria-label": "nothing yet" }), seen = h("p", { class: "seen quiet" });
   const stage = h("div", { class: "stage" }, h("p", { class: "empty" }, "The film will appear here.")), bar = h("progress", { max: 1, value: 0, "aria-label": "progress of the run", hidden: true });
   const tools = h("div", { class: "row tools" }), code = h("div", { class: "code", hidden: true });
   const history = h("ul", { class: "history" }), compare = h("div", { class: "compare", hidden: true });
@@ -89,8 +114,8 @@ function render({ model, el }) {
     h("div", { class: "asking" }, h("label", { class: "field" }, h("span", {}, "What should the film show?"), prompt),
       h("div", { class: "row go" }, generate, pause, cancel, keys), problem, understood, examples,
       h("div", { class: "row" }, h("label", { class: "field seed" }, h("span", {}, "Seed"), seed), dice, steps),
-      h("details", {}, h("summary", {}, "Sampler, guidance, style and sound"), more)),
-    h("div", { class: "seeing" }, stage, bar, state, tools)), code, past);
+      h("details", {}, h("summary", {}, "Sampler, guidance, style, sound and length"), more, h("div", { class: "row under" }, h("label", { class: "field" }, h("span", {}, "Seconds of film"), length), reopen))),
+    h("div", { class: "seeing" }, stage, bar, state, tools, steer)), code, past);
 
   // On a projector: the panel and what is open beneath it, without the notebook around them.
   const whole = () => el.closest(".widget-vbox") || el;
@@ -99,21 +124,49 @@ function render({ model, el }) {
   document.addEventListener("fullscreenchange", turned);
   root.append(wide);
 
-  const complain = text => { problem.textContent = text; problem.hidden = !text; };
+  // What was there before a run that came to nothing
+  function restore() {
+    const take = takes.get(shown);
+    if (take) show(take); else { stage.replaceChildren(h("p", { class: "empty" }, "The film will appear here.")); tools.replaceChildren(); steer.hidden = true; }
+  }
+  const complain = text => { problem.textContent = text; problem.hidden = !text; if (text && understood.textContent === text) understood.replaceChildren(); };
   function working(on) {
     busy = on; generate.disabled = on; pause.hidden = cancel.hidden = bar.hidden = !on; keys.hidden = on; pause.textContent = "Pause"; root.setAttribute("aria-busy", String(on));
     if (on && document.activeElement === generate) cancel.focus();
     else if (!on && root.contains(document.activeElement) && document.activeElement === cancel) generate.focus();
   }
 
+  function wanted() {
+    const settings = { prompt: prompt.value, seed: Number(seed.value), steps: stepCount };
+    if (Number(length.value) !== info.seconds) settings.seconds = Number(length.value);
+    for (const [kind, { value }] of Object.entries(menus)) if (value()) settings[kind] = value();
+    return settings;
+  }
+
+  function starting() {
+    complain(""); working(true); bar.value = 0; state.textContent = "Starting …"; steer.hidden = true;
+    tools.replaceChildren(); code.hidden = true; moments = [];
+    snow(); seen.textContent = "Pure noise: so it begins."; stage.replaceChildren(h("div", { class: "growing" }, preview, seen));
+  }
+
   function start() {
     if (generate.disabled) return;
-    complain(""); working(true); bar.value = 0; state.textContent = "Starting …";
-    const settings = { prompt: prompt.value, seed: Number(seed.value), steps: stepCount };
-    for (const [kind, { value }] of Object.entries(menus)) if (value()) settings[kind] = value();
-    seen.textContent = "Noise, until the first step is made."; preview.hidden = true;
-    stage.replaceChildren(h("div", {}, preview, seen)); tools.replaceChildren(); code.hidden = true;
-    send("generate", { settings });
+    const settings = wanted();
+    starting(); send("generate", { settings });
+  }
+
+  // The film as it grows: its moments one after the other, as large as the finished film; without motion, the middle one.
+  let moments = [], moment = 0, turning = 0;
+  function snow() {
+    const pen = preview.getContext("2d"), tile = pen.createImageData(preview.width = 64, preview.height = 64);
+    for (let i = 0; i < tile.data.length; i++) tile.data[i] = i % 4 === 3 ? 255 : 128 + 48 * (Math.random() + Math.random() + Math.random() + Math.random() - 2) * 1.7;
+    pen.putImageData(tile, 0, 0); preview.setAttribute("aria-label", "pure noise");
+  }
+  function turn() {
+    if (!moments.length || !preview.isConnected) return;
+    moment = calm() ? Math.floor(moments.length / 2) : (moment + 1) % moments.length;
+    const [strip, x, side, tall] = moments[moment];
+    preview.width = side; preview.height = tall; preview.getContext("2d").drawImage(strip, x, 0, side, tall, 0, 0, side, tall);
   }
 
   function show(take) {
@@ -124,7 +177,7 @@ function render({ model, el }) {
     tools.replaceChildren(h("a", { class: "button", href: take.link, download: name }, "Save film"),
       h("button", { type: "button", "aria-expanded": "false", onclick: e => showCode(take, e.target) }, "Show me the code"),
       h("button", { type: "button", onclick: () => { send("steps", { take: take.number }); state.textContent = "Decoding the steps …"; } }, "Open the steps"));
-    code.hidden = true;
+    code.hidden = true; clearInterval(turning); steerable(take.number, take.steps);
     for (const card of history.children) card.classList.toggle("now", card.dataset.take === String(take.number));
   }
 
@@ -143,13 +196,14 @@ function render({ model, el }) {
     return h("li", { "data-take": take.number }, open, h("p", { class: "said" }, s.prompt), h("p", { class: "quiet" }, facts), h("div", { class: "row" }, tick, again));
   }
 
-  function use(s) { prompt.value = s.prompt; seed.value = s.seed; stepCount = s.steps; steps.put(s.steps); build(s); ask(); prompt.focus(); }
+  function fillIn(s) { prompt.value = s.prompt; seed.value = s.seed; stepCount = s.steps; steps.put(s.steps); length.value = s.seconds ?? info.seconds; build(s); ask(); }
+  function use(s) { fillIn(s); prompt.focus(); }
 
   function sideBySide() {
     const list = [...chosen].map(n => takes.get(n)).filter(Boolean);
     compare.hidden = list.length < 2;
     if (list.length < 2) { compare.replaceChildren(); return; }
-    const rows = ["prompt", "seed", "steps", ...Object.keys(menus)].map(key => [key, ...list.map(t => t.settings[key] ?? "–")]).filter(([, ...v]) => new Set(v.map(String)).size > 1);
+    const rows = ["prompt", "seed", "steps", "seconds", ...Object.keys(menus)].map(key => [key, ...list.map(t => t.settings[key] ?? "–")]).filter(([, ...v]) => new Set(v.map(String)).size > 1);
     const films = list.map(t => { const film = player(t, { muted: true }); film.muted = true; return film; });
     const together = h("button", { type: "button", class: "main", onclick: () => { const on = films[0].paused; for (const f of films) { f.currentTime = films[0].currentTime; on ? f.play() : f.pause(); } together.textContent = on ? "❚❚ Stop all" : "▶ Play all together"; } }, "▶ Play all together");
     const heard = choice("Whose sound?", [["", "nobody's"], ...list.map(t => [String(t.number), `take ${t.number}`])], "", v => films.forEach((f, i) => { f.muted = String(list[i].number) !== v; }));
@@ -174,25 +228,29 @@ function render({ model, el }) {
   let info = { kinds: [] };
   const on = {
     ready(m) {
-      info = m; build(); generate.disabled = busy || m.busy; state.textContent = m.busy ? "Working …" : `Ready. ${m.model}`; if (m.busy) working(true);
+      if (!info.kinds.length && !calm()) root.scrollIntoView({ block: "start", behavior: "smooth" });
+      info = m; build(); length.value = m.seconds; generate.disabled = busy || m.busy; state.textContent = m.busy ? "Working …" : `Ready. ${m.model}`; if (m.busy) working(true);
       if (!prompt.value) { prompt.value = m.prompt || ""; ask(); }
     },
     understood(m) {
       if (m.n !== reading) return;
       const chips = m.rows.map(([what, answer]) => h("li", {}, h("span", { class: "quiet" }, what), " ", h("b", {}, answer)));
-      const notes = m.notes.map(text => h("p", { class: "quiet" }, text));
+      const notes = m.notes.filter(text => text !== problem.textContent).map(text => h("p", { class: "quiet" }, text));
       understood.replaceChildren(...(chips.length ? [h("ul", { class: "chips", "aria-label": "understood" }, chips)] : []), ...notes);
     },
     progress(m) {
       bar.value = m.done;
+      if (m.paused) steerable(0, m.from, m.step); else steer.hidden = true;
       pause.textContent = m.paused ? "Go on" : "Pause";
       state.textContent = m.text || `Step ${m.step} of ${m.steps}` + (m.paused ? ", paused." : m.left === null ? "" : `, about ${seconds(m.left)} left.`);
     },
     async preview(m, [bytes]) {
-      const strip = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
-      preview.width = strip.width; preview.height = strip.height; preview.style.aspectRatio = `${strip.width} / ${strip.height}`;
-      preview.getContext("2d").drawImage(strip, 0, 0); preview.hidden = false; seen.textContent = `What the model expects after step ${m.step}: ${m.frames} moments of the film`;
-      preview.setAttribute("aria-label", `what the model expects after step ${m.step}, ${m.frames} moments of the film`);
+      const strip = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" })), side = strip.width / m.frames;
+      moments = Array.from({ length: m.frames }, (_, i) => [strip, i * side, side, strip.height]);
+      if (!preview.isConnected && (busy || !steer.hidden)) stage.replaceChildren(h("div", { class: "growing" }, preview, seen));
+      seen.textContent = `What the model expects after step ${m.step}`;
+      preview.setAttribute("aria-label", `what the model expects after step ${m.step}, ${m.frames} moments of the film in turn`);
+      clearInterval(turning); turn(); turning = setInterval(turn, 400);
       send("seen");
     },
     take(m, [film, thumb]) {
@@ -205,14 +263,19 @@ function render({ model, el }) {
       if (m.fresh && !calm()) stage.querySelector("video").play().catch(() => {});       // a browser may forbid it
     },
     forgotten(m) { for (const n of m.takes) { const t = takes.get(n); if (!t) continue; takes.delete(n); chosen.delete(n); history.querySelector(`[data-take="${n}"]`)?.remove(); for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); } },
-    stopped(m) { working(false); state.textContent = m.text; },
-    problem(m) { complain(m.text); if (!m.busy) { working(false); state.textContent = "Nothing was made."; } },
+    stopped(m) { working(false); restore(); state.textContent = m.text; },
+    problem(m) { complain(m.text); if (!m.busy) { working(false); restore(); if (shown === null) state.textContent = "Nothing was made."; } },
+    kept(m, [run]) {
+      const link = URL.createObjectURL(new Blob([run])), a = h("a", { href: link, download: m.name, hidden: true });
+      root.append(a); a.click(); a.remove(); setTimeout(() => URL.revokeObjectURL(link), 10_000);
+    },
+    opened(m) { fillIn(m.settings); starting(); },
     told(m) { state.textContent = m.text; if (m.open) setTimeout(() => whole().lastElementChild?.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" }), 500); },
   };
   const hear = m => on[m.say]?.(m, (m.files || []).map(bytesOf));
   model.on("msg:custom", hear);
   send("hello");
-  return () => { model.off("msg:custom", hear); document.removeEventListener("fullscreenchange", turned); for (const t of takes.values()) for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); };
+  return () => { model.off("msg:custom", hear); clearInterval(turning); document.removeEventListener("fullscreenchange", turned); for (const t of takes.values()) for (const k of ["link", "thumb", "captions"]) URL.revokeObjectURL(t[k]); };
 }
 
 export default { render };

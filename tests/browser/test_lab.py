@@ -100,6 +100,28 @@ def test_a_lesson_in_the_studio(folder, tmp_path):
             page.keyboard.press(key)
         page.wait_for_selector("[data-drawn^='x0 3']")
         assert [f for f in sent[before:] if "comm_msg" in str(f)] == []
+        # steer: look at a step, and let another film go on from there
+        page.fill(".sk textarea", "a bird <img src=x onerror=alert(1)>")
+        page.locator(".sk .steer input").fill("2")
+        page.wait_for_selector(".sk .seen:has-text('after step 2')", timeout=60_000)
+        page.click(".sk button:text-is('Go on from there')")
+        finished(page, 3)
+        page.click(".sk button:text-is('Show me the code')")
+        page.wait_for_selector(".sk pre:has-text('while run.at < 2: next(run)')")
+        # pause and save the half-finished run
+        ask(page, "a dog", 3, 60)
+        page.click(".sk button:text-is('Pause')")
+        page.wait_for_selector(".sk .state:has-text('paused')", timeout=60_000)
+        with page.expect_download() as download:
+            page.click(".sk button:text-is('Save this run')")
+        download.value.save_as(tmp_path / "half.run")
+        page.click(".sk button:text-is('Cancel')")
+        page.wait_for_selector(".sk .state:has-text('Cancelled')", timeout=60_000)
+        # and open it again
+        page.set_input_files(".sk input[type=file]", tmp_path / "half.run")
+        page.wait_for_selector(".sk .state:has-text('paused')", timeout=60_000)
+        page.click(".sk button:text-is('Go on')")
+        finished(page, 4)
         assert serious(page, ".jp-OutputArea") == []
         assert page.locator("img[src='x']").count() == 0 and not [p for p in page.problems if "dialog" in p or "sk" in p.lower().split()]
 
