@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VEILS', 'LEAVES', 'fog', 'leaves', 'gusts', 'wind']
 
-# %% ../nbs/12e_haze.ipynb #d8cfe3ee
+# %% ../nbs/12e_haze.ipynb #5337ca1f
 import torch
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from .places import PATTERNS
 from .shapes import cov, hash01
 from .sky import TimeOfDay, View, blend, rgb, smoothstep
 
-# %% ../nbs/12e_haze.ipynb #17ce12ea
+# %% ../nbs/12e_haze.ipynb #e90ee1c2
 VEILS = {"far": .80, "near": .52, "front": .20}
 
 
@@ -33,12 +33,12 @@ def fog(
     t = t.view(1, -1, 1, 1)
     drift = torch.sin(X * 2.3 + turn - .35 * t + 1.3 * torch.sin(Y * 3.1)) + .6 * torch.sin(X * 4.9 - turn + .22 * t - Y * 5.3)
     low = .45 + .55 * smoothstep(-Y, -.55, .45) if veil != "front" else smoothstep(-Y, -.1, .9)
-    alpha = VEILS[veil] * low * (1 + .22 * drift) * foggy.view(-1, 1, 1, 1)
+    alpha = VEILS[veil] * low * (1 + .22 * drift) * foggy.view(-1, 1, 1, 1) * (1 - .32 * time.stars)
     grey = torch.tensor(rgb("EDF0F3")) * (torch.tensor(time.ambient) * .88 + .1)
     white = torch.lerp(grey, torch.tensor(rgb(time.sky[2])), .18).view(1, 1, 3, 1, 1)
     return blend(colour, white.to(colour.device), alpha.clamp(0, .92))
 
-# %% ../nbs/12e_haze.ipynb #abf8fdc1
+# %% ../nbs/12e_haze.ipynb #c22f2f8b
 LEAVES = "E9A23B C9563C 8BB04A F2C25B"
 
 

@@ -8,7 +8,7 @@ __all__ = ['OPENING', 'FIGURE', 'SOLUTION', 'TEST_SHAPE', 'TEST_RANGE', 'TEST_HI
            'new_lesson', 'executed', 'with_alt', 'at_headings', 'page_of', 'build', 'PageRules', 'page_problems',
            'a11y']
 
-# %% ../nbs/42e_lesson_build.ipynb #64ef0b6a
+# %% ../nbs/42e_lesson_build.ipynb #577387b2
 import html
 import json
 import re
@@ -21,7 +21,7 @@ from .files import InputError, need, write_atomic
 from .lesson_format import Cell, Source, marked_cells, solved, stub
 from .lessons import give_files
 
-# %% ../nbs/42e_lesson_build.ipynb #3ce4b215
+# %% ../nbs/42e_lesson_build.ipynb #d485d7c6
 def student_cells(source: Source, solutions: bool = False) -> list[Cell]:
     "The cells that students get: no raw cells, no checks, `...` for solutions, and a call of `check` after each exercise."
     out = []
@@ -44,7 +44,7 @@ def notebook_of(cells: list[Cell], source: Source) -> dict:
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": made, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}, "sora_kit": about}, "nbformat": 4, "nbformat_minor": 5}
 
-# %% ../nbs/42e_lesson_build.ipynb #cea950f2
+# %% ../nbs/42e_lesson_build.ipynb #28bccdfe
 def split(folder: str | Path,
           out: str | Path,          # a new folder, or one without this lesson's notebook
           lang: str = "en") -> Path:
@@ -57,7 +57,7 @@ def split(folder: str | Path,
     give_files(source, out)
     return write_atomic(target, json.dumps(notebook_of(student_cells(source), source), ensure_ascii=False, indent=1).encode())
 
-# %% ../nbs/42e_lesson_build.ipynb #65d7dcb0
+# %% ../nbs/42e_lesson_build.ipynb #18684553
 OPENING = '''from sora_kit.lessons import Lesson
 from sora_kit.render import render
 from sora_kit.scenes import Actor, Scene
@@ -132,7 +132,7 @@ def new_lesson(home: str | Path,      # the folder in which the lesson's folder 
     for name, text in {"hints.yml": NEW_HINTS, "wrong.yml": NEW_WRONG, "quiz.json": json.dumps(NEW_QUIZ, indent=1)}.items(): write_atomic(folder / name, text.encode())
     return folder
 
-# %% ../nbs/42e_lesson_build.ipynb #ae6cda17
+# %% ../nbs/42e_lesson_build.ipynb #7ea408b4
 def executed(folder: str | Path, lang: str = "en", solutions: bool = False, seconds: float = 600.):
     "A lesson's notebook with outputs, ready to be read: run with the solutions, shown without. This executes the lesson."
     try:
@@ -160,7 +160,7 @@ def with_alt(output):
     picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{"".join(data["image/png"].split())}">'
     return type(output)(output | {"data": {"text/html": picture}, "metadata": {}})
 
-# %% ../nbs/42e_lesson_build.ipynb #fda4ed11
+# %% ../nbs/42e_lesson_build.ipynb #0657d2fd
 SLIDES = """<style>
 .slides .jp-Cell { display: none; } .slides .jp-Cell.now { display: flex; flex-direction: column; } .jp-Cell > details > summary { cursor: pointer; padding: 4px 8px; font: 15px system-ui, sans-serif; color: #3a4255; } .slides main { max-width: 1100px; margin: 0 auto; font-size: 118%; padding-bottom: 70px; }
 #turn { position: fixed; bottom: 12px; right: 16px; display: flex; gap: 8px; align-items: center; font: 15px system-ui, sans-serif; background: #fff; color: #1b2130; padding: 6px 10px; border: 1px solid #8891a3; border-radius: 10px; z-index: 9; }
@@ -246,7 +246,7 @@ def build(folder: str | Path, out: str | Path, kinds: tuple[str, ...] = ("html",
     book = executed(folder, lang, solutions)
     return [write_atomic(Path(out) / KINDS_OF_PAGE[kind].format(id=id), page_of(book, lang, kind == "slides").encode()) for kind in kinds]
 
-# %% ../nbs/42e_lesson_build.ipynb #c4dac938
+# %% ../nbs/42e_lesson_build.ipynb #70f0ccd8
 class PageRules(HTMLParser):
     "Reads a page and collects what shuts people out, in `found`."
 

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['adult_arm', 'face', 'woman', 'man', 'twig_arm', 'snowman']
 
-# %% ../nbs/11b_people.ipynb #e1ec2ef3
+# %% ../nbs/11b_people.ipynb #f142485d
 import math
 
 import torch
 
-from .creatures import INKY, NOSE, SKIN, WHITE, Pose, arm, bob, dark, foot_at, leg, pale
+from .creatures import INKY, NOSE, SKIN, WHITE, Pose, arm, bob, dark, foot_at, leg
 from .shapes import Pen
 
-# %% ../nbs/11b_people.ipynb #d99e0c7e
+# %% ../nbs/11b_people.ipynb #afaa8889
 def adult_arm(p: Pose) -> tuple:
     "The near arm of a grown-up: shoulder, angle from straight down, length."
     swing = -.8 * p.amp.clamp(max=1) * torch.sin(p.phase + .4) * (1 - p.reach.clamp(max=1))
@@ -76,7 +76,7 @@ def man(p: Pose) -> Pen:
     arm(pen, shoulder, turn, length, .057, jacket, SKIN, ink=.55)
     return pen
 
-# %% ../nbs/11b_people.ipynb #1aad986a
+# %% ../nbs/11b_people.ipynb #77539e87
 def twig_arm(p: Pose) -> tuple:
     "The near twig of a snowman: shoulder, angle from straight down, length."
     return (.14, .52), 1.25 + p.reach * .95 + .04 * torch.sin(2 * p.time + p.sway), .30

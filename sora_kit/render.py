@@ -6,7 +6,7 @@
 __all__ = ['GRIP', 'LAPSE', 'INDOORS', 'Troupe', 'skyline_tower', 'gather', 'dress', 'fill_hands', 'contact_shadows', 'on_screen',
            'render_group', 'number_within_clip', 'depth_map', 'scenery_flow', 'Rendered', 'render', 'finish', 'falling']
 
-# %% ../nbs/13b_render.ipynb #5a071236
+# %% ../nbs/13b_render.ipynb #5e0519f2
 import random
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from .places import GROUND, PALETTE, TIMES, View, far, grade, near, weather, wet
 from .scenes import Actor, Motion, Scene, cast, simulate
 from .styles import stylise
 
-# %% ../nbs/13b_render.ipynb #9983ce4b
+# %% ../nbs/13b_render.ipynb #cafbc6c2
 @dataclass
 class Troupe:
     "The cast of a batch of scenes as a structure of arrays; N figures, T frames."
@@ -66,7 +66,7 @@ def dress(actors, scenes, tracks) -> Pose:
                 tracks["x"][:, :1].expand_as(lit), rgb(a.colour for a in actors), rgb(a.colour2 for a in actors),
                 torch.tensor([hair[s.seed % 4] for s in scenes]))
 
-# %% ../nbs/13b_render.ipynb #202ab96c
+# %% ../nbs/13b_render.ipynb #e9834e83
 GRIP = {"glass": .35, "umbrella": .24, "flower": .25}     # where a thing is held, in its own heights above its foot
 
 
@@ -81,7 +81,7 @@ def fill_hands(troupe: Troupe, figures: dict = FULL_CAST) -> None:
         x[i] = x[j] + face[j] * point[j, :, 0] * size
         y[i] = y[j] + point[j, :, 1] * size - GRIP.get(thing.kind, 0.) * thing.size
 
-# %% ../nbs/13b_render.ipynb #a8f8d393
+# %% ../nbs/13b_render.ipynb #7e0ba807
 def contact_shadows(frames, view, troupe, ground, rows, figures):
     "Darken an ellipse under each of the figures `rows`, fainter the higher it floats; frames [B,T,3,H,W] in place."
     X, Y, ppu = view.xy(1.)                                                      # [B,T,1,W], [B,T,H,1]
@@ -104,7 +104,7 @@ def on_screen(view: View, troupe: Troupe):
     py = view.H / 2 - (troupe.tracks["y"] - cy * parallax) * ppu
     return px, py, (size * ppu).expand_as(px)
 
-# %% ../nbs/13b_render.ipynb #c93364fb
+# %% ../nbs/13b_render.ipynb #fd8e93fb
 LAPSE = 12.                        # how much faster the sky moves in a time-lapse
 INDOORS = ("room", "stage")        # weather is seen through the window, not in front of the actors
 
@@ -150,7 +150,7 @@ def number_within_clip(owner, clip):
     first = torch.searchsorted(clip, torch.arange(len(owner)))
     owner.sub_(torch.where(owner >= 0, first.view(-1, 1, 1, 1), 0))
 
-# %% ../nbs/13b_render.ipynb #45ffff31
+# %% ../nbs/13b_render.ipynb #ff62b39a
 def depth_map(scenes, motions, view, owner) -> torch.Tensor:
     "Depth [B,T,H,W] in 0..1 by the ground under each pixel's figure, or under the pixel itself."
     Y = view.xy(1.)[1][..., 0]                                                   # [B,T or 1,H] world height of the rows
@@ -172,7 +172,7 @@ def scenery_flow(motions, size) -> torch.Tensor:
     flow[:, :-1, 1] = -(y * (ratio - 1) - (cy[:, 1:] - cy[:, :-1]) * zoom[:, 1:] * size / 2)
     return flow
 
-# %% ../nbs/13b_render.ipynb #48d069cc
+# %% ../nbs/13b_render.ipynb #8ce64aae
 @dataclass
 class Rendered:
     "Frames and what is certain about them."

@@ -9,7 +9,7 @@ __all__ = ['ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS', 'CAMER
            'cast', 'on_swing', 'mirrored', 'simulate', 'MOVES', 'SIZES', 'SPEEDS', 'SCENERY', 'GRAVITY', 'GAITS',
            'bounce', 'hops']
 
-# %% ../nbs/13_scenes.ipynb #ef775ef6
+# %% ../nbs/13_scenes.ipynb #cb6ef1a1
 import hashlib
 import random
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from .full_cast import FULL_CAST
 from .motions import GAITS, GRAVITY, SWING, bounce, hops, track
 from .tiers import CORE, MOVES, SCENERY, SIZES, SPEEDS, Tier, tier_of
 
-# %% ../nbs/13_scenes.ipynb #3c188b13
+# %% ../nbs/13_scenes.ipynb #2b15b2ac
 ACTORS = CORE.actors
 COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "white", "grey", "black")
 PLACES, TIMES, WEATHERS = CORE.places, CORE.times, CORE.weathers
@@ -30,7 +30,7 @@ MOTIONS, CAMERAS, MOODS = CORE.motions, CORE.cameras, CORE.moods
 SECONDS = 17 / 8                          # length of a clip
 _all_ = ["MOVES", "SIZES", "SPEEDS", "SCENERY", "GRAVITY", "GAITS", "bounce", "hops"]     # scenes are spoken about in these words
 
-# %% ../nbs/13_scenes.ipynb #61b896a3
+# %% ../nbs/13_scenes.ipynb #d375ca3e
 @dataclass(frozen=True)
 class Actor:
     "One figure of a scene; lengths in world units (the view is 2 × 2, centre 0, y up), speeds in units a second."
@@ -63,7 +63,7 @@ class Scene:
     style: str = "plain"       # of the picture: full tier
     lapse: bool = False        # time-lapse: the world runs at twice its speed, the sky twelve times: full tier
 
-# %% ../nbs/13_scenes.ipynb #757b1fe6
+# %% ../nbs/13_scenes.ipynb #84abbc31
 class Event(NamedTuple):
     "Something that happens at a moment and can be heard; time in seconds of film."
     time: float
@@ -91,7 +91,7 @@ class Motion:
     world_time: torch.Tensor   # [T] seconds of the world
     events: list
 
-# %% ../nbs/13_scenes.ipynb #5ef66a82
+# %% ../nbs/13_scenes.ipynb #a2f1c204
 def combination(actor: Actor, scene: Scene) -> str:
     "What counts as one combination: who, in which colour, doing what, where and when."
     return "|".join((actor.kind, actor.colour, actor.motion, scene.place, scene.time))
@@ -113,11 +113,11 @@ def held_out(scene: Scene) -> bool:
     digest = lambda a: int.from_bytes(hashlib.blake2b(combination(a, scene).encode(), digest_size=8).digest(), "little")
     return is_flagship(scene) or any(digest(a) % 10 == 0 for a in scene.actors)
 
-# %% ../nbs/13_scenes.ipynb #a4ec3394
+# %% ../nbs/13_scenes.ipynb #b023bbbe
 FEET, BACK, SEA, AIR = (-.84, -.68), (-.54, -.48), (-.30, -.20), (-.05, .25)
 
 
-IN_SEA, ABOVE_SEA = (-.58, -.16), (.22, .42)
+IN_SEA, ABOVE_SEA = (-.58, -.16), (.20, .36)
 
 
 def _height(kind, motion, size, rng):
@@ -150,7 +150,7 @@ def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = 
     return Actor(kind, colour, motion, direction or rng.choice(("left", "right")), x=rng.uniform(-.3, .3), y=_height(kind, motion, size, rng),
                  size=size, speed=speed, phase=rng.random(), colour2=rng.choice([c for c in COLOURS if c != colour]))
 
-# %% ../nbs/13_scenes.ipynb #c7b683d6
+# %% ../nbs/13_scenes.ipynb #573afdd9
 ESCAPES = {"balloon": "floats", "ball": "rolls", "car": "rolls", "bus": "rolls", "train": "rolls", "bicycle": "rolls", "butterfly": "flies"}
 
 
@@ -175,7 +175,7 @@ def _bursts(rng, n=3):
     times = [.25 + SECONDS * k / n + rng.uniform(0., .3) for k in range(n)]
     return tuple((rng.uniform(-.7, .7), rng.uniform(.4, .72), t, rng.uniform(.32, .48), rng.choice(COLOURS[:8])) for t in times)
 
-# %% ../nbs/13_scenes.ipynb #a3b85298
+# %% ../nbs/13_scenes.ipynb #e8610bf8
 def sample_scene(
     rng: random.Random,
     kind: str = "",           # of the first actor; "" draws one
@@ -246,7 +246,7 @@ def mirrored(scene: Scene) -> Scene:
     actors = tuple(replace(a, direction=turn[a.direction], x=-a.x) for a in scene.actors)
     return replace(scene, actors=actors, camera=turn.get(scene.camera, scene.camera), bursts=tuple((-x, *rest) for x, *rest in scene.bursts))
 
-# %% ../nbs/13_scenes.ipynb #28980cad
+# %% ../nbs/13_scenes.ipynb #07977fbf
 def _camera(kind, u, x, seed):
     "Camera track [3,T] (centre x, centre y, zoom) over u in 0..1; x [T] is the way of the first actor, for tracking."
     ease = u * u * (3 - 2 * u) - .5

@@ -6,7 +6,7 @@
 __all__ = ['PALETTE', 'TIMES', 'VARIANTS', 'rgb', 'TimeOfDay', 'Band', 'View', 'blend', 'smoothstep', 'Setting', 'setting',
            'gradient', 'sun_x', 'sun_or_moon', 'stars', 'clouds', 'ring', 'burst', 'fireworks', 'dusk', 'sky']
 
-# %% ../nbs/12a_sky.ipynb #7cf10501
+# %% ../nbs/12a_sky.ipynb #e1078836
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .shapes import cov, hash01
 
-# %% ../nbs/12a_sky.ipynb #ba8b42f1
+# %% ../nbs/12a_sky.ipynb #6997da74
 def rgb(
     code: str,  # six hexadecimal digits, "E5484D"
 ) -> tuple[float, float, float]:
@@ -28,7 +28,7 @@ PALETTE = {name: rgb(code) for name, code in dict(
     red="E5484D", orange="F58A3C", yellow="F9C846", green="3FA86F", teal="2FB3AC", blue="3D6BDB", purple="8E4FC4",
     pink="F48FBC", brown="A06A45", white="F6F0E4", grey="A3A8B8", black="4A4B60").items()}
 
-# %% ../nbs/12a_sky.ipynb #8a34b4b7
+# %% ../nbs/12a_sky.ipynb #03579358
 @dataclass(frozen=True)
 class TimeOfDay:
     "What the hour does to a picture: colours of the sky, light on scenery, light on actors."
@@ -45,7 +45,7 @@ class TimeOfDay:
     rim: tuple[float, float, float]             # light on the edges of actors
     halo: float                                 # soft edge behind actors, 0..1
 
-# %% ../nbs/12a_sky.ipynb #9b83e7d5
+# %% ../nbs/12a_sky.ipynb #2e5ddec7
 TIMES = dict(
     day=TimeOfDay(
         sky=("3E97E0", "8CCBF2", "DDF3F7"), ambient=(1., 1., 1.), actor_ambient=(1., 1., 1.), haze="BFDDE8",
@@ -64,7 +64,7 @@ TIMES = dict(
         sun=(-.42, .06), sun_colour="FFF9DC", sun_radius=.13, lit=.35, stars=0.,
         light=(-.85, .5), rim=(.42, .30, .26), halo=.16))
 
-# %% ../nbs/12a_sky.ipynb #b32f4813
+# %% ../nbs/12a_sky.ipynb #fcb44a68
 class Band(NamedTuple):
     "The rows of a picture that a layer can reach."
     X: Tensor      # [B,T,1,W] world units
@@ -72,7 +72,7 @@ class Band(NamedTuple):
     ppu: Tensor    # [B,T,1,1] pixels per unit
     rows: slice    # which h rows of the H
 
-# %% ../nbs/12a_sky.ipynb #69214442
+# %% ../nbs/12a_sky.ipynb #3bb9d73b
 class View:
     "A camera over parallax layers; `cx`, `cy` and `zoom` are `[B,T]`, with T = 1 for a still camera."
     def __init__(self,
@@ -105,7 +105,7 @@ class View:
         last = max(min(math.ceil((1 - bottom) * self.H / 2) + 1, self.H), first)
         return Band(X, Y[:, :, first:last], ppu, slice(first, last))
 
-# %% ../nbs/12a_sky.ipynb #5750e80d
+# %% ../nbs/12a_sky.ipynb #af23c767
 def blend(
     colour: Tensor,               # [B,T,3,H,W], written in place
     paint: Tensor,                # broadcasts against colour, such as [B,1,3,1,1]
@@ -121,13 +121,13 @@ def blend(
     else: part.lerp_(paint, alpha.unsqueeze(2))
     return colour
 
-# %% ../nbs/12a_sky.ipynb #7212b920
+# %% ../nbs/12a_sky.ipynb #27de88fe
 def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
     "0 below `low`, 1 above `high`, smooth in between."
     u = ((x - low) / (high - low)).clamp(0, 1)
     return u * u * (3 - 2 * u)
 
-# %% ../nbs/12a_sky.ipynb #aa1598b9
+# %% ../nbs/12a_sky.ipynb #65b31e62
 VARIANTS = 16
 
 
@@ -165,7 +165,7 @@ class Setting:
         "The scenery's n-th random number `[B,1,1,1]` in 0..1."
         return hash01(self.variant, seed=n)
 
-# %% ../nbs/12a_sky.ipynb #acb4fd69
+# %% ../nbs/12a_sky.ipynb #d4ebc8a6
 def setting(view: View, time: TimeOfDay, t: Tensor, wet: Tensor, seed: Tensor) -> Setting:
     "Bring `t [T]`, `wet [B]` and `seed [B]` into shapes that broadcast; clouds take an eighth of the light."
     wide = lambda v: v.view(-1, 1, 1, 1)
@@ -174,7 +174,7 @@ def setting(view: View, time: TimeOfDay, t: Tensor, wet: Tensor, seed: Tensor) -
     return Setting(view, time, t.view(1, -1, 1, 1), wide(wet.float()), wide(torch.remainder(seed.long(), VARIANTS)),
                    colour(time.ambient) * dull, colour(rgb(time.haze)) * dull)
 
-# %% ../nbs/12a_sky.ipynb #5e36588a
+# %% ../nbs/12a_sky.ipynb #0f7bfeec
 def gradient(s: Setting) -> Tensor:
     "A still sky [B,1,3,H,W]: three colours from the zenith to the horizon, greyed by rain and snow."
     Y = s.view.y.unsqueeze(2)                                                                           # [1,1,1,H,1]
@@ -184,7 +184,7 @@ def gradient(s: Setting) -> Tensor:
     colour = torch.lerp(colour, grey, .62 * s.wet.unsqueeze(2))
     return colour.expand(len(s.view.cx), -1, -1, -1, s.view.W).contiguous()
 
-# %% ../nbs/12a_sky.ipynb #c063f1cb
+# %% ../nbs/12a_sky.ipynb #445c6448
 def sun_x(s: Setting) -> Tensor:
     "Where the sun or moon stands [B,1,1,1]: each scenery looks in a slightly different direction."
     return s.time.sun[0] + (s.pick(1) - .5) * .5
@@ -203,7 +203,7 @@ def sun_or_moon(s: Setting, colour: Tensor) -> Tensor:
         colour = blend(colour, paint * .88, cov(crater, ppu) * clear)
     return colour
 
-# %% ../nbs/12a_sky.ipynb #5cee0220
+# %% ../nbs/12a_sky.ipynb #d1f0ea8e
 def stars(s: Setting, colour: Tensor, cells: float = 5.) -> Tensor:
     "A star in two of five cells of a grid, each at its own place and brightness."
     X, Y = s.view.x * cells, s.view.y * cells
@@ -215,7 +215,7 @@ def stars(s: Setting, colour: Tensor, cells: float = 5.) -> Tensor:
     shown = (k > .60).float() * smoothstep(s.view.y, 0., .2) * (1 - s.wet) * s.time.stars
     return blend(colour, s.raw("FFFFEB"), torch.exp(-distance2) * (.45 + .55 * h) * shown)
 
-# %% ../nbs/12a_sky.ipynb #515896ca
+# %% ../nbs/12a_sky.ipynb #317bdd85
 def clouds(s: Setting, colour: Tensor, y: float, shift: float, width: float, strength: float) -> Tensor:
     "A row of drifting clouds at height `y`, one cloud in each cell of `width` units."
     X, Y, ppu, rows = s.view.band(.12, y - .25, y + .40)
@@ -233,7 +233,7 @@ def clouds(s: Setting, colour: Tensor, y: float, shift: float, width: float, str
     white = torch.lerp(white, s.raw("818DA0") * s.ambient, .7 * s.wet.unsqueeze(2))
     return blend(colour, white * (.86 + .14 * smoothstep(y, -.07, .10)).unsqueeze(2), cov(d, ppu * .8) * strength, rows)
 
-# %% ../nbs/12a_sky.ipynb #f3047c02
+# %% ../nbs/12a_sky.ipynb #9300c773
 def ring(r: Tensor, angle: Tensor, ppu: Tensor, radius: Tensor, tail: Tensor, sparks: int) -> Tensor:
     "Coverage of a ring of sparks whose tails point to its middle; `r` and `angle` are polar coordinates."
     sector = 2 * math.pi / sparks
@@ -244,7 +244,7 @@ def ring(r: Tensor, angle: Tensor, ppu: Tensor, radius: Tensor, tail: Tensor, sp
     distance2 = across * across + beyond * beyond
     return torch.exp(-distance2 * (ppu / .8) ** 2) * (.40 + .60 * bright) + .35 * torch.exp(-distance2 / .0009) * bright
 
-# %% ../nbs/12a_sky.ipynb #5b2006c3
+# %% ../nbs/12a_sky.ipynb #406a7f67
 def burst(X: Tensor, Y: Tensor, ppu: Tensor, age: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "Coverage [B,T,h,W] of the rocket, the sparks and the flash of a firework that opened at the origin `age` seconds ago."
     rocket = cov(torch.maximum(X.abs() - .008, (Y - age.clamp(max=0) * 1.6 + .08).abs() - .08), ppu)
@@ -257,7 +257,7 @@ def burst(X: Tensor, Y: Tensor, ppu: Tensor, age: Tensor, size: Tensor) -> tuple
     flash = torch.exp(-5 * X * X) * torch.exp(-5 * Y * Y) * (torch.exp(-4 * since) * fade)
     return rocket, (sparks * fade.sqrt()).clamp(0, 1), flash
 
-# %% ../nbs/12a_sky.ipynb #4c3dbb1a
+# %% ../nbs/12a_sky.ipynb #c3f3a1e6
 def fireworks(
     view: View,
     colour: Tensor,    # [B,T,3,H,W]
@@ -278,7 +278,7 @@ def fireworks(
         colour = blend(colour, hue * .75 + .30, sparks, rows)
     return colour
 
-# %% ../nbs/12a_sky.ipynb #0ab2329c
+# %% ../nbs/12a_sky.ipynb #3ff69622
 def dusk(s: Setting, colour: Tensor, bursts: list) -> Tensor:
     "Darken the upper sky of the clips that have fireworks."
     has = torch.tensor([float(len(clip) > 0) for clip in bursts], device=colour.device).view(-1, 1, 1, 1)

@@ -7,7 +7,7 @@ __all__ = ['LEVELS', 'TAPE', 'BEDS', 'WEATHER_BEDS', 'ENGINE', 'ENGINES', 'RUNNE
            'tape_speed', 'effects', 'Bed', 'bed', 'crickets', 'far_birds', 'nearness', 'world_speed', 'running',
            'ambience', 'limit', 'stems', 'synthesise']
 
-# %% ../nbs/14c_sounds.ipynb #280eed34
+# %% ../nbs/14c_sounds.ipynb #d6fe4f17
 import math
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from .foley import (BODIES, CALLS, GROUNDS, SURFACES, add_at, bang, call, curve,
 from .music import compose
 from .scenes import Actor, Event, Motion, Scene
 
-# %% ../nbs/14c_sounds.ipynb #3c7085d8
+# %% ../nbs/14c_sounds.ipynb #63b180a2
 def surface(place: str, weather: str) -> str:
     "Name of what is underfoot: snow lies everywhere outdoors, and rain makes puddles on a street."
     if weather == "snow" and place not in ("room", "stage", "space"):
@@ -40,7 +40,7 @@ def touch(event: Event, scene: Scene, rate: float, g: torch.Generator) -> Tensor
     x[:len(b)] += b
     return x
 
-# %% ../nbs/14c_sounds.ipynb #c4b97a5b
+# %% ../nbs/14c_sounds.ipynb #97091f67
 LEVELS = {"impact": -12., "burst": -11., "call": -14., "footstep": -17., "takeoff": -17., "flap": -17., "strike": -13.,  # dBFS
           "splash": -14., "ambience": -30., "whistle": -31.}
 TAPE = .6  # speed of effects in slow motion
@@ -81,7 +81,7 @@ def effects(scene: Scene, motion: Motion, n: int, rate: float) -> Tensor:
             add_at(out, climb, start - len(climb))
     return out
 
-# %% ../nbs/14c_sounds.ipynb #19e4690a
+# %% ../nbs/14c_sounds.ipynb #e763809e
 @dataclass(frozen=True)
 class Bed:
     "A band of noise that swells."
@@ -130,7 +130,7 @@ def far_birds(n: int, rate: float, g: torch.Generator) -> Tensor:
         add_at(out, x * torch.sin(math.pi * torch.arange(len(x)) / len(x)), round(at * n))
     return out
 
-# %% ../nbs/14c_sounds.ipynb #9c5434e6
+# %% ../nbs/14c_sounds.ipynb #c9ece98e
 ENGINE = (1., .8, .55, .5, .3, .35, .2, .15, .1, .08)
 
 
@@ -196,7 +196,7 @@ def ambience(scene: Scene, motion: Motion, n: int, rate: float) -> Tensor:
             out += 2 * running(actor, motion, i, n, rate, pace, generator(scene.seed, f"run{i}"))
     return level(out, LEVELS["ambience"], rate, n / rate)
 
-# %% ../nbs/14c_sounds.ipynb #4be022fd
+# %% ../nbs/14c_sounds.ipynb #f64da0ef
 def limit(x: Tensor, knee: float = .7, ceiling: float = .95) -> Tensor:
     "Leave samples up to `knee` as they are; bend louder ones so that none exceeds `ceiling`."
     over = (x.abs() - knee).clamp(min=0) / (ceiling - knee)

@@ -19,7 +19,7 @@ from torch import Tensor
 from .audio import resample, trim
 from .audio_modules import AudioContext, tidy
 from .files import InputError, MachineError, need, shown
-from .script import language_of, tokens
+from .tags import language_of, tokens
 
 # %% ../nbs/28d_speech.ipynb #225415ba
 CHILD = """

@@ -6,12 +6,12 @@
 __all__ = ['WALKER', 'MOVES', 'SIZES', 'SPEEDS', 'SCENERY', 'OUTDOORS', 'CORE', 'FULL_MOVES', 'ROAD', 'DRY', 'HOMES', 'FULL',
            'TIERS', 'Tier', 'tier_of']
 
-# %% ../nbs/12g_tiers.ipynb #55b7b369
+# %% ../nbs/12g_tiers.ipynb #a08513e9
 from dataclasses import dataclass, field
 
 from .files import need
 
-# %% ../nbs/12g_tiers.ipynb #42182314
+# %% ../nbs/12g_tiers.ipynb #f2fb4cd1
 WALKER = ("stands", "walks", "runs", "jumps")
 MOVES = {
     "child": WALKER, "dog": WALKER, "cat": WALKER, "robot": WALKER, "bird": ("flies", "stands"), "car": ("rolls", "stands"),
@@ -20,7 +20,7 @@ MOVES = {
 SIZES = {
     "child": (.85, 1.), "dog": (.66, .8), "cat": (.66, .8), "robot": (.85, 1.), "bird": (.6, .75), "car": (.62, .76), "boat": (.8, .95),
     "balloon": (.75, .9), "ball": (.42, .55), "tree": (1.2, 1.4), "house": (1.05, 1.25), "tower": (1.4, 1.6), "glass": (.8, .95),
-    "woman": (1.0, 1.15), "man": (1.0, 1.15), "horse": (.78, .92), "fish": (.44, .58), "butterfly": (.42, .56), "dinosaur": (.85, 1.05),
+    "woman": (1.0, 1.15), "man": (1.0, 1.15), "horse": (.78, .92), "fish": (.44, .58), "butterfly": (.54, .68), "dinosaur": (.85, 1.05),
     "bus": (.72, .84), "train": (.68, .80), "bicycle": (.68, .8), "airplane": (.66, .80), "rocket": (.95, 1.15), "kite": (.75, .95),
     "palm": (1.25, 1.45), "flower": (.7, .9), "castle": (1.05, 1.25), "umbrella": (.7, .85), "drum": (.6, .72), "bell": (.85, 1.0),
     "snowman": (.9, 1.1)}
@@ -28,7 +28,7 @@ SPEEDS = {"walks": (.3, .42), "runs": (.6, .8), "jumps": (0., .15), "flies": (.4
 SCENERY = ("tree", "house", "tower", "palm", "castle")      # never the second actor of a chase; they stand further back
 OUTDOORS = ("street", "beach", "meadow", "forest", "desert", "snowfield")
 
-# %% ../nbs/12g_tiers.ipynb #6960c3d7
+# %% ../nbs/12g_tiers.ipynb #e8e68fad
 @dataclass(frozen=True)
 class Tier:
     "A choice of rows from the world's tables."
@@ -71,7 +71,7 @@ CORE = Tier(
     ("static", "pan_left", "pan_right", "zoom_in", "zoom_out"), (.56, .12, .12, .1, .1), ("none", "calm", "happy", "tense"), (.4, .2, .2, .2),
     chasers=("child", "dog", "cat", "robot"), chased=("child", "dog", "cat", "robot", "balloon", "ball", "car"))
 
-# %% ../nbs/12g_tiers.ipynb #f41ef2f5
+# %% ../nbs/12g_tiers.ipynb #797303b6
 FULL_MOVES = {kind: motions + {"child": ("waves", "spins", "swings", "falls"), "robot": ("waves", "spins", "falls"), "dog": ("spins",), "cat": ("spins",),
                                "ball": ("spins", "falls")}.get(kind, ()) for kind, motions in MOVES.items()} | {
     "woman": (*WALKER, "waves", "spins", "swings"), "man": (*WALKER, "waves", "falls"), "horse": WALKER, "fish": ("rolls", "stands", "jumps"),
