@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from .batches import Latents, as_stills
 from .captions import describe
 from .codec import Codec, CodecConfig
 from .data import make_clips, write_shard
@@ -27,7 +28,7 @@ from .lora import ADAPTERS, LoRA, new_lora, save_lora, styled
 from .recipes import TrainRecipe, cosine, step_generator
 from .scenes import held_out, is_flagship, sample_scene
 from .text import load_tokenizer
-from .train import Latents, as_stills, draft, training_loss
+from .train import draft, training_loss
 
 # %% ../nbs/28f_adapt.ipynb #3042cf4f
 @dataclass(eq=False)
@@ -46,7 +47,7 @@ def load_base(folder: Path = ADAPTERS.parent, name: str = "toybox-64") -> Base:
     facts = json.loads(index["metadata"]["config"])
     sizes = lambda d: {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
     dit, codec = DiT(DiTConfig(**facts["dit"])), Codec(CodecConfig(**sizes(facts["codec"])))
-    torch.nn.init.zeros_(dit.oracle.weight), torch.nn.init.zeros_(dit.oracle.bias)
+    for weight in dit.oracle.parameters(): torch.nn.init.zeros_(weight)                 # the files hold none: it must not pull
     tensors = load_sharded(folder, name, digest)
     for part, module in (("dit.", dit), ("codec.", codec)):
         module.load_state_dict({k.removeprefix(part): v.float() for k, v in tensors.items() if k.startswith(part)}, strict=part == "codec.")
@@ -146,7 +147,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m sora_kit.adapt", description="Teach the model a new look.")
     parser.add_argument("look", choices=[*LOOKS, "all"])
     parser.add_argument("--minutes", type=float, default=3., help="of training a look")
-    parser.add_argument("--rank", type=int, default=4)
+    parser.add_argument("--rank", type=int, default=3)
     parser.add_argument("--weights", type=Path, default=ADAPTERS.parent, help="folder of the base model")
     parser.add_argument("--out", type=Path, default=ADAPTERS)
     parser.add_argument("--lessons", type=Path, default=None, help="folder that keeps the lessons")

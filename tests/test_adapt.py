@@ -19,7 +19,7 @@ from sora_kit.recipes import TrainRecipe
 from sora_kit.render import render
 from sora_kit.scenes import sample_scene
 from sora_kit.text import load_tokenizer
-from sora_kit.train import Latents
+from sora_kit.batches import Latents
 
 
 @pytest.fixture
