@@ -644,6 +644,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'sora_kit.installed.write_switches': ('installed.html#write_switches', 'sora_kit/installed.py')},
             'sora_kit.lab': { 'sora_kit.lab.lab_command': ('lab.html#lab_command', 'sora_kit/lab.py'),
                               'sora_kit.lab.open_studio': ('lab.html#open_studio', 'sora_kit/lab.py'),
+                              'sora_kit.lab.run_until_closed': ('lab.html#run_until_closed', 'sora_kit/lab.py'),
                               'sora_kit.lab.starter': ('lab.html#starter', 'sora_kit/lab.py'),
                               'sora_kit.lab.write_starter': ('lab.html#write_starter', 'sora_kit/lab.py')},
             'sora_kit.latents': { 'sora_kit.latents.Variants': ('latents.html#variants', 'sora_kit/latents.py'),

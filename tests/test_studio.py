@@ -1,6 +1,10 @@
 """The studio without a browser: its messages, its thread, the code that it shows, the notebook that it opens."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -300,3 +304,13 @@ def test_looking_at_a_step_shows_its_pictures(desk):
     assert desk.said("preview")[0]["step"] == 2
     desk.do("fork", take=1, step=99, settings={"prompt": "a dog", "seed": 0, "steps": 3})
     assert "can be forked at" in desk.said("problem")[-1]["text"] and not desk.studio.busy
+
+
+def test_a_studio_that_is_told_to_stop_takes_its_server_with_it():
+    server = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    code = f"import sys; from sora_kit.lab import run_until_closed; sys.exit(abs(run_until_closed([sys.executable, '-c', {server!r}])))"
+    studio = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = int(studio.stdout.readline())
+    studio.send_signal(signal.SIGTERM)
+    assert studio.wait(timeout=30) == signal.SIGTERM
+    with pytest.raises(ProcessLookupError): os.kill(child, 0)
