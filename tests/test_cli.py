@@ -201,10 +201,18 @@ def test_odd_prompts_make_films_and_print_no_control_characters(cli, prompt):
 @pytest.mark.parametrize("options, words", [(("--steps", "0"), ["steps"]), (("--steps", "-1"), ["steps"]), (("--steps", "many"), ["--steps"]), (("--lang", "fr"), ["en", "de"]),
                                             (("--sampler", "dpm++2m"), ["dpmpp-2m", "heun"]), (("--sampler", "flow-map"), ["leap"]), (("--guidance", "strong"), ["cfg", "apg"]),
                                             (("--guidance", "-2"), ["guidance"]), (("--seconds", "0"), ["seconds"]), (("--seconds", "21"), ["20"]), (("--seconds", "nan"), ["seconds"]),
-                                            (("--seed", "-1"), ["seed"]), (("--seed", str(2**63)), ["seed"]), (("--weights", "nowhere"), ["no such folder"]), (("--loud",), ["--loud"])])
+                                            (("--seed", "-1"), ["seed"]), (("--seed", str(2**63)), ["seed"]), (("--weights", "nowhere"), ["no such folder"]), (("--loud",), ["--loud"]),
+                                            (("--filter", "prompt-filtr"), ["prompt-filter"])])
 def test_settings_that_cannot_be(cli, tmp_path, options, words):
     refused(cli(PROMPT, *options), 2, *words)
     assert empty(tmp_path)
+
+
+def test_a_filter_may_be_given_and_says_why(cli, tmp_path):
+    refused(cli("a naked child on the beach", "--filter", "prompt-filter"), 2, "is not made", "naked")
+    assert empty(tmp_path)
+    code, out, err = cli(PROMPT, "--filter", "prompt-filter")
+    assert (code, err) == (0, []) and (tmp_path / "clip.mp4").exists()
 
 
 def test_commands_that_cannot_be_read(capsys):

@@ -15,9 +15,10 @@ from tiny_model import write_tiny
 from sora_kit.files import InputError
 from sora_kit.hooks import ComponentSpec, Param
 from sora_kit.lab import lab_command, open_studio, starter, write_starter
+from sora_kit.run import Run
 from sora_kit.session import Session
 from sora_kit.studio import Studio, one_line
-from sora_kit.takes import code_of, menus, read_settings
+from sora_kit.takes import code_of, form_of, menus, read_settings
 
 BAD = "a dog <img src=x onerror=alert(1)>"
 
@@ -175,6 +176,15 @@ def test_the_code_makes_the_same_film(folder, session):
     exec(take.code.replace('clip.save("take-1.mp4")', ""), scope)
     assert torch.equal(scope["clip"].frames, take.clip.frames) and torch.equal(scope["clip"].audio.samples, take.clip.audio.samples)
     assert len(code_of(read_settings({"prompt": "a dog", "seed": 0, "steps": 20})).split("\n")) == 5
+
+
+def test_the_length_of_a_film(folder, session):
+    desk = Desk(session, weights=str(folder))
+    desk.make(prompt="a dog runs", seed=5, steps=2, seconds=3)
+    take = desk.studio.takes[0]
+    assert take.clip.seconds == pytest.approx(3, abs=.1) and "seconds=3" in take.code
+    assert form_of(Run(session, "a dog", steps=2, seconds=3), menus(session.registry))["seconds"] == 3 and "seconds" not in form_of(Run(session, "a dog", steps=2), menus(session.registry))
+    with pytest.raises(InputError, match="seconds"): read_settings({"seconds": "long"})
 
 
 def test_a_plugin_appears_in_the_menu_with_its_controls(folder):
