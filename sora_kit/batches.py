@@ -26,7 +26,7 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
     device = next(codec.parameters()).device
     for path in (p for kind in kinds for p in sorted((folder / kind).glob("*.json"))):
         if path.with_name(f"{path.stem}.zm.npy").exists(): continue
-        frames = torch.from_numpy(read_shard(path.parent, path.stem)["frames"][:])
+        frames = torch.from_numpy(np.array(read_shard(path.parent, path.stem)["frames"]))
         for name, flip in (("z", False), ("zm", True)):
             out = []
             for part in frames.split(32):
