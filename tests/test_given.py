@@ -108,7 +108,8 @@ def test_sound_for_changes_the_sound_alone(session):
 def test_strength_from_nothing_to_everything(session):
     given = film(20)
     source = generate(PROMPT, 3, session, steps=3, remix=given, strength=0)
-    assert torch.equal(source.frames, torch.cat(list(session.backbone.pictures(session.backbone.encode(fitted(Inputs(remix=given), session.backbone.layout).remix.frames)))))
+    through = torch.cat(list(session.backbone.pictures(session.backbone.encode(fitted(Inputs(remix=given), session.backbone.layout).remix.frames))))
+    assert (source.frames.int() - through.int()).abs().max() <= 1                      # the same latents, decoded in batches of another size: one rounding apart
     assert torch.equal(ended(session, remix=film(), strength=1), ended(session))      # an independent sample, with the bits of a run without a film
     assert level_of(0) == 0 and level_of(1) == 1 and .94 < level_of(.7) < .96
 
