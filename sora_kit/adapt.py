@@ -107,7 +107,7 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
                 base: Base,
                 minutes: float = 3.,        # of training, after the lessons have been made
                 folder: Path | None = None, # keeps the lessons; by default they are thrown away
-                lessons: int = 5,           # shards of 32 films
+                lessons: int = 30,          # shards of 32 films
                 rank: int = 4,
                 log=print) -> LoRA:
     "Make lessons in a look and train an adapter on them."
@@ -151,7 +151,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--weights", type=Path, default=ADAPTERS.parent, help="folder of the base model")
     parser.add_argument("--out", type=Path, default=ADAPTERS)
     parser.add_argument("--lessons", type=Path, default=None, help="folder that keeps the lessons")
-    parser.add_argument("--shards", type=int, default=5, help="lessons, 32 films each")
+    parser.add_argument("--shards", type=int, default=30, help="lessons, 32 films each")
     parser.add_argument("--check", type=int, default=32, help="stills to judge at the end; 0 for none")
     o = parser.parse_args(arguments)
     base = load_base(o.weights)

@@ -43,19 +43,20 @@ def facts_of(scene: Scene) -> list[int]:
 
 
 class Latents:
-    "Encoded shards of one kind in memory; gives captioned batches."
+    "Encoded shards of one kind in memory; gives captioned batches in which scenes of two actors come more often."
     def __init__(self, folder: Path, kind: str, tokenizer: Tokenizer, recipe: TrainRecipe, part: slice = slice(None)):
         names = [p.stem for p in sorted((folder / kind).glob("*.json")) if p.with_name(f"{p.stem}.zm.npy").exists()]
         shards = [read_shard(folder / kind, n) for n in names[part]]
         self.arrays = {k: np.concatenate([s[k] for s in shards]) for k in ("z", "zm", "labels", "portraits", "sound") if k in shards[0]}
         self.scenes = [scene for s in shards for scene in s["scenes"]]
+        self.pairs = [i for i, scene in enumerate(self.scenes) if len(scene.actors) > 1]
         self.tokenizer, self.recipe = tokenizer, recipe
 
     def __len__(self): return len(self.scenes)
 
     def batch(self, n: int, rng: random.Random):
         "z [n,C,F,h,w], audio [n,L,512], text ids, portraits [n,3,32,32], oracle labels [n,tokens] and facts [n,4+actors], on the CPU."
-        rows = [rng.randrange(len(self)) for _ in range(n)]
+        rows = [rng.choice(self.pairs) if self.pairs and rng.random() < .2 else rng.randrange(len(self)) for _ in range(n)]
         flip = [rng.random() < .5 for _ in rows]
         take = lambda k: torch.from_numpy(np.stack([self.arrays[k][i] for i in rows]))
         z = torch.from_numpy(np.stack([self.arrays["zm" if m else "z"][i] for i, m in zip(rows, flip)])).view(torch.bfloat16).float()

@@ -80,10 +80,11 @@ def training_loss(model: DiT, batch, g: torch.Generator) -> tuple[torch.Tensor, 
     cells = labels.view(n, groups, *[model.cfg.grid // model.cfg.patch] * 2)
     actor = (cells > 0).float().repeat_interleave(model.cfg.patch, 2).repeat_interleave(model.cfg.patch, 3)  # [n,G,h,w]
     actor = torch.cat([actor[:, :1], actor[:, 1:].repeat_interleave(fold, 1)], 1)[:, None]                   # [n,1,F,h,w]
-    parts = dict(video=velocity_error(z_hat, z, per_frame, 1 + 3 * actor))
+    thin = (facts[:, 1] > 0).float()[:, None, None, None, None]                    # rain, snow, fireworks: faint, and around the actor
+    parts = dict(video=velocity_error(z_hat, z, per_frame, 1 + 3 * actor + 2 * thin * (1 - actor)))
     if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], torch.ones_like(ta[:1]))
     asked = oracle_losses(seen, labels, facts)
-    loss = parts["video"] + parts.get("audio", 0.) + .1 * sum(asked.values()) + .2 * asked["facing"]
+    loss = parts["video"] + parts.get("audio", 0.) + .1 * sum(asked.values()) + .2 * asked["facing"] + .3 * asked["weather"]
     return loss, {k: v.detach() for k, v in (parts | asked).items()}
 
 
