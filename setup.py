@@ -15,6 +15,7 @@ setup(
     keywords=cfg["keywords"], license="Apache-2.0", python_requires=f">={cfg['min_python']}",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    package_dir={"": "."},      # else an editable install is hidden by a folder named sora_kit, as in the folder above a clone
     packages=find_packages(include=["sora_kit*"]), package_data={"sora_kit": ["weights/*", "weights/adapters/*", "static/*", "templates/**/*", "prompts.txt"]},
     data_files=lessons,
     install_requires=cfg["requirements"].split(),

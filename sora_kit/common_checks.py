@@ -37,7 +37,7 @@ def listed(distribution: str,
            ) -> tuple[tuple[str, ...], bool]:
     "Ids that a fresh process lists when only this distribution's plugins are allowed, and whether that imported torch."
     env = os.environ | {"SORA_KIT_PLUGINS": distribution, "PYTHONPATH": os.pathsep.join(path)}
-    done = subprocess.run([sys.executable, "-c", LISTING], env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-P", "-c", LISTING], env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     hold(done.returncode == 0, f"listing it ended with code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
     ids, heavy = json.loads(done.stdout.strip().splitlines()[-1])
     return tuple(ids), heavy

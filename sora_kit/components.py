@@ -173,6 +173,7 @@ class Registry:
     def __init__(self, specs: Iterable[ComponentSpec] = ()):
         self._specs: dict[str, ComponentSpec] = {}
         self._versions: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}            # plugins that are installed and not used: id → why
         for spec in specs: self.add(spec)
 
     def __iter__(self) -> Iterator[ComponentSpec]: return iter(self._specs.values())
@@ -215,6 +216,8 @@ class Registry:
         known = [spec.id if names.count(spec.name) > 1 else spec.name for spec in among]
         near = difflib.get_close_matches(str(name), known, 1, .5)
         hint = f"did you mean {near[0]!r}? " if near else ""
+        for id, why in self.left_out.items():
+            if name in (id, *id.split("/")): hint = f"the plugin {id} is {why}; "
         raise ValueError(f"no {what} {name!r}; {hint}there are: {', '.join(known) or 'none'}")
 
     def error(self, id: str, what: str) -> PluginError:

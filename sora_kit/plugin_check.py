@@ -113,7 +113,7 @@ def asked_in_child(task: str, name: str, seconds: float) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answer"
         try:
-            child = subprocess.run([sys.executable, "-c", CHILD, task, name, str(path)], env=env, capture_output=True, text=True, errors="replace",
+            child = subprocess.run([sys.executable, "-P", "-c", CHILD, task, name, str(path)], env=env, capture_output=True, text=True, errors="replace",
                                    timeout=seconds, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired: return {"died": f"it took longer than {seconds:g} s"}
         if path.exists(): return json.loads(path.read_text(encoding="utf-8"))

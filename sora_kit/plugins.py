@@ -262,4 +262,5 @@ def plugin_manager(path: list[str] | None = None,   # where packages are looked 
     "A new manager with the built-in parts and all installed plugins that are wanted."
     plugins, switches, allowed = Plugins(names), read_switches(), allow_list()
     for found in installed(path): load_found(plugins, found, reason_off(found.id, switches, allowed))
+    plugins._components.left_out = {p.id: p.error if p.state == "off" else f"{p.state} ({p.error})" for p in plugins if p.state != "on"}
     return plugins

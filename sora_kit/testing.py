@@ -142,7 +142,7 @@ def check_in_child(name: str,                # id or short name of a component t
         path = Path(folder) / "outcomes"
         env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         try:
-            child = subprocess.run([sys.executable, "-c", CHILD, name, kind or "", str(path)], env=env, capture_output=True, text=True,
+            child = subprocess.run([sys.executable, "-P", "-c", CHILD, name, kind or "", str(path)], env=env, capture_output=True, text=True,
                                    errors="replace", timeout=seconds, stdin=subprocess.DEVNULL)
             end, said = (f"the checking process ended with code {child.returncode}" if child.returncode else ""), child.stderr
         except subprocess.TimeoutExpired: end, said = f"it took longer than {seconds:g} s", ""

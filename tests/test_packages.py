@@ -201,3 +201,11 @@ def test_an_actor_with_bad_words_is_left_out_and_named(session, caplog, tmp_path
     other.registry.add(ComponentSpec("bad/dog", "nowhere:at_all", "a name that is taken", "actor", {"nouns": {"en": "dog"}}))
     assert Run(other, "a dog runs").script.actors[0].kind == "dog" and set(other.figures) == set(session.figures) - {"penguin"}
     assert "bad/owl" in caplog.text and "bad/dog" in caplog.text
+
+
+def test_a_folder_of_the_same_name_does_not_hide_the_library(tmp_path):
+    "As in the folder above a clone, where people work."
+    (tmp_path / "sora_kit" / "plugins").mkdir(parents=True)
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", "import sora_kit; print(sora_kit.__version__, sora_kit.generate)"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and sora_kit.__version__ in done.stdout, done.stderr

@@ -210,6 +210,17 @@ def test_switching_off_is_remembered_and_imports_nothing(shelf):
         with pytest.raises(ValueError, match="good/good"): switch(wrong, False, path)
 
 
+def test_the_sampler_of_a_plugin_that_is_off_or_broken_says_so(shelf):
+    publish(shelf, "sora-kit-wobble", brings("sora-kit-wobble/wobble"), table="[sora_kit]\nwobble = sora_kit_wobble\n")
+    publish(shelf, "sora-kit-torn", "1 / 0\n")
+    switch("sora-kit-wobble", False, [str(shelf)])
+    found = managed(shelf).registry
+    with pytest.raises(ValueError, match=r"no sampler 'wobble'; the plugin sora-kit-wobble/wobble is switched off; .*enable.*; there are: euler"): found.find("wobble", "sampler")
+    with pytest.raises(ValueError, match=r"the plugin sora-kit-torn/sora-kit-torn is broken \(.*division by zero\)"): found.find("sora-kit-torn", "sampler")
+    switch("sora-kit-wobble", True, [str(shelf)])
+    assert managed(shelf).registry.find("wobble", "sampler").id == "sora-kit-wobble/wobble"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"off": 3}', '{"off": [3]}', "[" * 100_000, "\x00"])
 def test_damaged_settings_switch_every_plugin_off_and_say_so(text, shelf):
     publish(shelf, "good", brings("good/x"))
