@@ -25,7 +25,7 @@ from .dit import DiT, DiTConfig
 from .files import load_index, load_sharded, need
 from .looks import LOOKS, colours, judge_for
 from .lora import ADAPTERS, LoRA, new_lora, save_lora, styled
-from .recipes import TrainRecipe, cosine, step_generator
+from .recipes import TrainRecipe, cosine, mixed, step_generator
 from .scenes import held_out, is_flagship, sample_scene
 from .text import load_tokenizer
 from .train import draft, training_loss
@@ -92,7 +92,7 @@ def fit_lora(base: Base,
         while step < most and (progress := max((time.time() - start) / 60 / minutes, step / most)) < 1:
             opt.param_groups[0]["lr"] = rate * cosine(progress, .05)
             batch = lesson(films, base.dit.cfg.fold, random.Random(seed * 7_000_003 + step))
-            with torch.autocast("cpu", torch.bfloat16): loss, parts = training_loss(base.dit, batch, step_generator(seed, step + 1))
+            with mixed("cpu"): loss, parts = training_loss(base.dit, batch, step_generator(seed, step + 1))
             opt.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.)

@@ -16,7 +16,7 @@ from .captions import describe
 from .codec import Codec
 from .data import read_shard
 from .dit import groups_of
-from .recipes import TrainRecipe
+from .recipes import TrainRecipe, mixed
 from .scenes import ACTORS, CAMERAS, MOTIONS, WEATHERS, Scene, mirrored
 from .text import Tokenizer
 
@@ -31,7 +31,7 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
             out = []
             for part in frames.split(32):
                 video = part.to(device).permute(0, 1, 4, 2, 3).float() / 255
-                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16): z = codec.encode(video.flip(4) if flip else video)
+                with torch.no_grad(), mixed(device): z = codec.encode(video.flip(4) if flip else video)
                 out.append(z.bfloat16().view(torch.int16).cpu())
             np.save(path.with_name(f"{path.stem}.{name}.npy"), torch.cat(out).numpy())
 

@@ -7,6 +7,7 @@ __all__ = ['SCALE', 'ADAPTERS', 'LOOKS', 'BUILTIN', 'sora_samplers', 'sora_guida
            'sora_safety_filters']
 
 # %% ../nbs/01b_builtin.ipynb #99cad546
+from dataclasses import replace
 from importlib.resources import files
 
 from .components import ComponentSpec, Param
@@ -54,6 +55,11 @@ def sora_guidance() -> list[ComponentSpec]:
         _guidance("apg", "APG", "keeps the push that changes content, drops the one that only adds contrast", SCALE,
                   Param("eta", float, 0., 0, 1, help="share of the contrast push that is kept"),
                   Param("radius", float, 0., 0, None, help="longest push; 0 is any length")),
+        _guidance("skip-layer", "SkipLayer", "also walks away from the model without one of its blocks", replace(SCALE, default=3.),
+                  Param("skip_scale", float, 1.5, 0, 100, help="how far away from the weaker model"),
+                  Param("at", float, .65, 0, .99, help="which block it lacks, as a share of the depth"),
+                  Param("low", float, 0., 0, 1, help="away from it only from this noise level …"),
+                  Param("high", float, 1., 0, 1, help="… to this one"), branches=3),
     ]
 
 # %% ../nbs/01b_builtin.ipynb #f3f64552

@@ -42,9 +42,9 @@ app = typer.Typer(name="sora-kit", cls=Sections, add_completion=False, rich_mark
                   context_settings={"help_option_names": ["-h", "--help"]})
 Weights = Annotated[Path | None, typer.Option(help="Folder of other weights than those in the package.", metavar="FOLDER")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
-Steps = Annotated[int, typer.Option(help="Steps from noise to film.")]
+Steps = Annotated[int | None, typer.Option(help="Steps from noise to film.", show_default="20, or 4 with flow-map")]
 Sampler = Annotated[str, typer.Option(help="How the steps are taken; `sora-kit info` lists them.")]
-Guidance = Annotated[str, typer.Option(help="How strictly the words are followed: a number, or a rule: apg:scale=5.")]
+Guidance = Annotated[str | None, typer.Option(help="How strictly the words are followed: a number, or a rule: apg:scale=5.", show_default="3.5, or none with flow-map")]
 
 
 def file_option(says: str): return Annotated[Path | None, typer.Option(help=says, metavar="FILE")]
@@ -90,7 +90,7 @@ def generate(
         prompt: Annotated[str, typer.Argument(help="What the film shows, in English or German.")],
         output: Annotated[Path, typer.Option("--output", "-o", help="The film (.mp4), or only its sound (.wav).", metavar="FILE")],
         seed: Annotated[int, typer.Option(help="Another number gives another film.")] = 0,
-        steps: Steps = 20, sampler: Sampler = "dpmpp-2m", guidance: Guidance = "3.5",
+        steps: Steps = None, sampler: Sampler = "dpmpp-2m", guidance: Guidance = None,
         seconds: Annotated[float | None, typer.Option(help="Length of the film, up to 20.")] = None,
         lang: Annotated[str | None, typer.Option(help="en or de; by default the words decide.")] = None,
         style: Annotated[list[str] | None, typer.Option(help="A style, such as film-noir or film-noir:scale=.5; may be given again.")] = None,
@@ -277,7 +277,7 @@ def evaluation(
         seed: Annotated[int, typer.Option(help="Of the prompts and of the clips.")] = 0,
         out: Annotated[Path, typer.Option("--json", help="Where the figures are written.", metavar="FILE")] = Path("sora-kit-eval.json"),
         lang: Annotated[str, typer.Option(help="Of the fresh prompts: en or de.")] = "en",
-        steps: Steps = 20, sampler: Sampler = "dpmpp-2m", guidance: Guidance = "3.5",
+        steps: Steps = None, sampler: Sampler = "dpmpp-2m", guidance: Guidance = None,
         batch: Annotated[int, typer.Option(help="Clips that are made together.", min=1, max=256)] = 8,
         bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: quicker, and not what a user gets by default.")] = False,
         training: Annotated[Path | None, typer.Option(help="A training run's folder: also measure how near its clips are.", metavar="FOLDER")] = None,
@@ -289,11 +289,13 @@ def evaluation(
         need(out.suffix.lower() == ".json", "json", str(out), "the name must end in .json")
         target, paper = writable(out), paper_for(prompts, n, seed, lang)
         import torch
+        from sora_kit.request import usual
         from sora_kit.session import Session
         marks = training_signatures(training) if training else None
         session, start = Session(weights), time.monotonic()
+        asked = usual(session.registry, sampler, steps, guidance)
         about = dict(model=session.backbone.name, weights=session.backbone.sha256, command=command, n=len(paper), seed=seed, lang=lang,
-                     steps=steps, sampler=sampler, guidance=guidance, dtype="bfloat16" if bf16 else "float32", torch=torch.__version__)
+                     steps=asked[0], sampler=sampler, guidance=str(asked[1]), dtype="bfloat16" if bf16 else "float32", torch=torch.__version__)
         rows, found = measure(session, paper, target, about, seed, batch, marks)
         files = found.pop("files")
         facts = about | found | {"seconds": round(time.monotonic() - start)}

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .codec import Codec, CodecConfig
+from .recipes import mixed
 from .files import broken, load_index, load_sharded, load_tensors, need, save_tensors
 from .render import render
 from .scenes import ACTORS, COLOURS, MOTIONS, PLACES, TIMES, WEATHERS, Scene, cast, sample_scene, simulate
@@ -159,7 +160,7 @@ def make_examples(codec: Codec, seed: int, n: int = 256, noise: float = .4, pair
     rng, g = random.Random(f"detector {seed}"), torch.Generator().manual_seed(seed)
     scenes = [sample_scene(rng, pairs=pairs, refuse=False) for _ in range(n)]
     frames, sigma = render(scenes, 64).frames[:, ::2], torch.rand(n, generator=g) * noise
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed("cpu"):
         out = [round_trip(codec, a, s, g) for a, s in zip(frames.split(8), sigma.split(8))]
     return examples(scenes, torch.cat(out))
 
@@ -227,7 +228,7 @@ def fit_detector(
         if len(order) < batch: order = torch.multinomial(shares, len(e), True, generator=g) if start else torch.randperm(len(e), generator=g)
         rows, order = order[:batch], order[batch:]
         x, right, shown, track = lesson(e, rows, g)
-        with torch.autocast("cpu", torch.bfloat16): loss = detector_loss(net(x), right, shown, track)
+        with mixed("cpu"): loss = detector_loss(net(x), right, shown, track)
         opt.zero_grad()
         loss.backward()
         opt.step()

@@ -32,6 +32,7 @@ class DiTConfig:
     fold: int = 4              # frames that share a token, after the first frame
     fps: float = 8.
     audio_dim: int = 512       # of an audio token
+    mels: int = 64             # numbers of a sound frame; an audio token holds several frames
     audio_rate: float = 12.5   # audio tokens a second
     vocabulary: int = 1024
     text_length: int = 32
@@ -238,7 +239,7 @@ class Oracle(nn.Module):
 def start(model) -> None:
     "Zero the layers that would disturb at the first step, and open the gates of the blocks a little."
     patches, fine = model.patches, model.patches.fine if model.cfg.fine else None
-    quiet = [model.modulation, model.final_scale, patches.first_out, patches.fold_out, model.audio_out]
+    quiet = [model.modulation, model.final_scale, patches.first_out, patches.fold_out, model.audio_out, model.straight, model.audio_straight]
     if fine: quiet += [patches.places, fine.leave, fine.modulation]
     for layer in quiet: nn.init.zeros_(layer.weight)
     with torch.no_grad():
@@ -261,6 +262,7 @@ class DiT(nn.Module):
         self.modulation = nn.Linear(D, 4 * D)
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.depth))
         self.final_norm, self.final_scale = nn.RMSNorm(D, eps=1e-6, elementwise_affine=False), nn.Linear(D, D)
+        self.straight, self.audio_straight = nn.Linear(D, cfg.channels), nn.Linear(D, cfg.mels)
         self.oracle = Oracle(D, cfg.oracle_classes)
         self.apply(init_weights)
         start(self)
@@ -274,6 +276,7 @@ class DiT(nn.Module):
         text,             # token ids [B,text_length]; 0 is padding, all zeros means no prompt
         reference=None,   # picture of somebody to show again [B,3,32,32] in 0..1; an item of all zeros has none
         oracle=False,     # also return what the `Oracle` read
+        skip=(),          # numbers of blocks that are left out
     ):
         "Clean video latents [B,C,F,h,w] and audio tokens [B,L,audio_dim]."
         t = torch.cat([torch.zeros_like(t_audio[:, None]), t_video, t_audio[:, None]], 1)  # [B,S]
@@ -287,11 +290,18 @@ class DiT(nn.Module):
         mod = self.modulation(condition)[:, segment]                                       # [B,N,4D]
         cos, sin = self.rotations(M, reference is not None, G, L, x.device)
         for i, block in enumerate(self.blocks):
+            if i in skip: continue
             x = block(x, mod, cos, sin, L)
             if oracle and i == self.cfg.oracle_block: seen = self.oracle(x[:, M:M + V])
         x = self.final_norm(x) * (1 + self.final_scale(condition)[:, segment])
-        out = self.patches.back(x[:, M:M + V], skip, condition[:, 1:-1]), self.audio_out(x[:, M + V:])
-        return (*out, seen) if oracle else out
+        picture = self.patches.back(x[:, M:M + V], skip, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])
+        sound = self.audio_out(x[:, M + V:]) + audio * self.audio_straight(condition[:, -1:]).repeat(1, 1, self.cfg.audio_dim // self.cfg.mels)
+        return (picture, sound, seen) if oracle else (picture, sound)
+
+    def gains(self, condition):
+        "How much of each noisy channel goes straight to the answer, by noise level: [B,C,F,1,1] of condition [B,G,D]."
+        gain = self.straight(condition).transpose(1, 2)                                    # [B,C,G]
+        return torch.cat([gain[..., :1], gain[..., 1:].repeat_interleave(self.cfg.fold, -1)], -1)[..., None, None]
 
     def given_tokens(self, text, reference):
         "Registers, the sentence and the reference picture as tokens [B,M,D]."

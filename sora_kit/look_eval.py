@@ -23,6 +23,7 @@ from .files import need, write_atomic
 from .looks import LOOKS, judge_for
 from .lora import ADAPTERS, LoRA, load_lora, styled
 from .metrics import wilson
+from .recipes import mixed
 from .render import render
 from .scenes import ACTORS, Scene, held_out, is_flagship, sample_scene
 from .train import draft
@@ -38,7 +39,7 @@ def look_stills(codec: Codec, look: str, seed: int, n: int, noise: float = .3) -
     stills = render(scenes, 64, frames=1, starts=[rng.uniform(0, 2) for _ in scenes], batch=64).frames       # uint8 [n,1,64,64,3]
     if look != "plain": stills = LOOKS[look](stills[:, 0])[:, None]
     sigma = torch.rand(n, generator=g) * noise
-    with torch.autocast("cpu", torch.bfloat16): out = [round_trip(codec, a, s, g) for a, s in zip(stills.split(32), sigma.split(32))]
+    with mixed("cpu"): out = [round_trip(codec, a, s, g) for a, s in zip(stills.split(32), sigma.split(32))]
     right = torch.tensor([[k if q in ASKED else -1 for q, k in answers(s).items()] for s in scenes])
     return Examples(torch.cat(out), right, torch.stack([present(s) for s in scenes]), torch.zeros(n, 1, 2))
 

@@ -36,8 +36,8 @@ def generate(prompt: str,
 def sample_clips(session: Session,
                  prompts: list[str],
                  seeds: list[int],                # one for each prompt
-                 steps: int = 20,
-                 guidance: float | str = 3.5,
+                 steps: int | None = None,
+                 guidance: float | str | None = None,
                  sampler: str = "dpmpp-2m",
                  batch: int = 16,
                  inputs: list[dict] | None = None,     # what else is given, for each prompt: [{"image": …}, …]

@@ -25,6 +25,8 @@ from .dit import DiT, DiTConfig, groups_of
 from .files import InputError, broken, load_index, load_sharded, need
 from .guests import Guest, figures_of, guests_of
 from .hooks import PluginError, Registry, Verdict
+from .leap import leaping, load_leap
+from .lora import LoRA
 from .plugins import Plugins, plugin_manager
 from .text import load_tokenizer
 
@@ -209,22 +211,28 @@ class Backbone:
     vocoder: Vocoder | None
     facts: dict                  # the configuration in the weights
     device: torch.device = torch.device("cpu")
+    leap: LoRA | None = None     # with it on, the model answers for a whole step
 
     def words(self, prompts: list[str]) -> Tensor:
         "Token ids [B,length] of sentences; 0 is padding."
         return self.tokenizer.batch(prompts, self.dit.cfg.text_length)[0].to(self.device)
 
     @torch.no_grad()
-    def predict(self, x: Tensor, t: float, words: Tensor, given: Given | None = None) -> Tensor:
-        "Clean latents [B,D] as the transformer sees them through x [B,D] at noise level t; without a sentence it is shown no reference either."
+    def predict(self, x: Tensor, t: float, words: Tensor, given: Given | None = None, to: float | None = None,
+                weak_at: float | None = None) -> Tensor:
+        "Clean latents [B,D] seen through x [B,D] at level t; with `to`, those towards which the way there leads; `weak_at`: leave out the block at this share of the depth."
+        if to is not None:
+            need(self.leap is not None, "sampler", "a leap from one level to another", "these weights were not trained to leap; choose another sampler")
+            with leaping(self, self.leap, t - to): return self.predict(x, t, words, given, weak_at=weak_at)
         video, audio = self.layout.unpack(x)
         levels, heard, extra = x.new_full((len(x), self.layout.groups), t), x.new_full((len(x),), t), ()
+        less = {} if weak_at is None else {"skip": (int(weak_at * len(self.dit.blocks)),)}
         if given is not None:
             video, audio = given.shown(video), given.heard(audio)
             if given.groups is not None: levels = torch.where(given.groups, 0., levels)
             if given.audio is not None: heard = torch.zeros_like(heard)
             if given.reference is not None: extra = (like(given.reference, x) * (words != 0).any(1)[:, None, None, None],)
-        return self.layout.pack(*self.dit(video, audio, levels, heard, words, *extra))
+        return self.layout.pack(*self.dit(video, audio, levels, heard, words, *extra, **less))
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
@@ -292,7 +300,9 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     builders = {"dit": lambda: build_dit(dit), "codec": lambda: Codec(codec), "vocoder": lambda: build_vocoder(parts["vocoder"])}
     if not parts["vocoder"]: del builders["vocoder"]
     modules = {part: filled(build, parts[part], path).to(device) for part, build in builders.items()}
-    return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device))
+    leap = load_leap(folder, name, digest)
+    if leap: leap = LoRA(*({k: v.to(device) for k, v in part.items()} for part in (leap.down, leap.up)), leap.facts)
+    return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device), leap)
 
 # %% ../nbs/30a_session.ipynb #637d04ef
 def chosen(registry: Registry,

@@ -117,7 +117,7 @@ class Trace:
         need(type(k) is int and -len(self) <= k < len(self), "row", k, f"this trace has {len(self)} rows")
         row = self.rows[k]
         if what == "v": return Pred(self.latents(k, "x"), row.t, self.latents(k, "x0"), "x0").v
-        missing = "this trace was made without it" if what not in ("cond", "uncond") or row.branches == 2 else "guidance asked only once at this step"
+        missing = "this trace was made without it" if what not in ("cond", "uncond") or row.branches >= 2 else "guidance asked only once at this step"
         need(what in row.tensors, what, None, missing)
         return row.tensors[what].float()
 

@@ -28,15 +28,16 @@ from .dit import DiT, groups_of
 from .files import load_tensors, save_sharded, write_atomic
 from .flow import logit_normal_times
 from .recipes import (
-    RECIPES, Log, TrainRecipe, best_device, cosine, draw_world, fit_codec, load_checkpoint, save_checkpoint, step_generator)
+    RECIPES, Log, TrainRecipe, best_device, cosine, draw_world, fit_codec, load_checkpoint, mixed, save_checkpoint, step_generator)
 from .samplers import flow_levels
 from .text import load_tokenizer
 
 # %% ../nbs/27c_train.ipynb #5a408c7a
 def draw_times(n: int, groups: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    "Noise levels of the frame groups [n,G] and of the sound [n], on the generator's device; a film's start is drawn often: there its layout is decided."
+    "Noise levels of the frame groups [n,G] and of the sound [n], on the generator's device; both ends are drawn often: layout is decided at one, rain and edges at the other."
     uniform = lambda *shape: torch.rand(*shape, generator=g, device=g.device)
-    t = torch.where(uniform(n) < .2, .8 + .2 * uniform(n), logit_normal_times(n, g, shift=2.5))[:, None].repeat(1, groups)
+    end, u = uniform(n), uniform(n)
+    t = torch.where(end < .2, .8 + .2 * u, torch.where(end < .4, .02 + .48 * u, logit_normal_times(n, g, shift=2.5)))[:, None].repeat(1, groups)
     audio, choice = t[:, 0].clone(), uniform(n)[:, None]
     own, number = logit_normal_times(n * groups, g).view(n, groups), torch.arange(groups, device=g.device)
     if groups > 1:
@@ -118,7 +119,7 @@ def train_step(model, ema, optimizers, batch, generator, factor, recipe, step) -
     for opt, rate in zip(optimizers, (recipe.muon_rate, recipe.rate)):
         for group in opt.param_groups: group["lr"] = rate * factor
     device = generator.device
-    with torch.autocast(device.type, torch.bfloat16): loss, parts = training_loss(model, [x.to(device) for x in batch], generator)
+    with mixed(device): loss, parts = training_loss(model, [x.to(device) for x in batch], generator)
     model.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
@@ -134,7 +135,7 @@ def held_out_loss(model: DiT, held: Latents, device: torch.device, clips: int = 
     parts = []
     for k in range(clips // 16):
         batch = [x.to(device) for x in held.batch(16, random.Random(k))]
-        with torch.autocast(device.type, torch.bfloat16): parts.append(training_loss(model, batch, step_generator(0, k, device))[1])
+        with mixed(device): parts.append(training_loss(model, batch, step_generator(0, k, device))[1])
     return {f"held_out_{name}": float(np.mean([float(p[name]) for p in parts])) for name in ("video", "audio")}
 
 

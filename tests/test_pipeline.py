@@ -16,7 +16,10 @@ from sora_kit.files import InputError, load_index
 from sora_kit.film import Plan, cross_fade, denoiser
 from sora_kit.guidance import CFG
 from sora_kit.hooks import BUILTIN, ComponentSpec
+from sora_kit.leap import leap_file, new_leap
+from sora_kit.lora import LoRA, save_lora
 from sora_kit.pipeline import Run, Session, generate, sample_clips
+from sora_kit.replay import replay
 from sora_kit.session import Given, Layout
 
 PROMPT = "a dog runs on the beach"
@@ -94,12 +97,13 @@ def test_a_batch_gives_what_each_prompt_gives_alone(session, sampler):
 def test_every_component_runs_and_asks_once_for_all_branches(session, spec, monkeypatch):
     asked = []
     forward = session.backbone.dit.forward
-    monkeypatch.setattr(session.backbone.dit, "forward", lambda video, *rest: (asked.append(len(video)), forward(video, *rest))[1])
+    monkeypatch.setattr(session.backbone.dit, "forward", lambda video, *rest, **more: (asked.append(len(video)), forward(video, *rest, **more))[1])
     chosen = {spec.kind: spec.name} | ({"guidance": 3.5} if spec.kind == "sampler" else {})
     assert latents(session, steps=3, **chosen).isfinite().all()
     branches = spec.caps.get("branches", 2)
     stages = len(spec.caps.get("stages", (0,)))
-    assert asked == [branches] * (3 * stages - (stages > 1 and spec.caps["stages"][-1] == 1))
+    each = [2, 1] if spec.name == "skip-layer" else [branches]                # the weaker model is asked by itself
+    assert asked == each * (3 * stages - (stages > 1 and spec.caps["stages"][-1] == 1))
 
 
 def test_a_component_of_somebody_else(session, folder):
@@ -172,7 +176,7 @@ def test_cross_fades_keep_what_both_agree_on(old, at, new):
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": -1}, {"steps": 1001}, {"steps": 2.5}, {"steps": True}, {"seconds": 0}, {"seconds": 21}, {"seconds": float("nan")},
                                    {"seconds": "3"}, {"seconds": .01}, {"lang": "fr"}, {"sampler": "nothing"}, {"sampler": "flow-map"}, {"sampler": "euler:eta=1"},
                                    {"sampler": ""}, {"guidance": -1}, {"guidance": float("nan")}, {"guidance": float("inf")}, {"guidance": "strong"}, {"guidance": True},
-                                   {"guidance": "cfg:scale"}, {"guidance": "cfg:low=1"}, {"guidance": None}, {"seed": -1}, {"seed": 2**63}, {"seed": 1.5}])
+                                   {"guidance": "cfg:scale"}, {"guidance": "cfg:low=1"}, {"guidance": "skip-layer:at=1"}, {"seed": -1}, {"seed": 2**63}, {"seed": 1.5}])
 def test_wrong_settings_are_one_line(session, wrong):
     with pytest.raises(InputError) as caught: Run(session, PROMPT, **wrong)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
@@ -225,4 +229,42 @@ print(sorted(n.partition(".")[2] for n in world))
     assert done.returncode == 0, done.stderr[-1500:]
     assert set(eval(done.stdout)) <= {"files", "media", "core", "hooks", "vocabulary", "synonyms", "script", "codec", "audio", "text", "flow",
                                  "dit", "samplers", "guidance", "session", "film", "given", "lineage", "material", "position", "request", "run", "pipeline",
-                                 "components", "builtin", "decorators", "installed", "plugins", "safety", "guests", "newcomers", "tags", "tiers", "wide_vocabulary"}
+                                 "components", "builtin", "decorators", "installed", "plugins", "safety", "guests", "newcomers", "tags", "tiers", "wide_vocabulary", "leap", "lora"}
+
+
+# Leaps
+
+@pytest.fixture(scope="module")
+def leaper(tmp_path_factory):
+    "A session whose tiny model was given an adapter for leaps, of random numbers."
+    folder = write_tiny(tmp_path_factory.mktemp("leaper"))
+    before, g = Session(folder), torch.Generator().manual_seed(5)
+    idle = new_leap(before.backbone.dit, 2, g)
+    up = {k: .1 * torch.randn(v.shape, generator=g) for k, v in idle.up.items()}
+    save_lora(leap_file(folder, "tiny"), LoRA(idle.down, up, {"weights": before.backbone.sha256, "shift": 2., "guidance": 3.5}))
+    return Session(folder)
+
+
+def test_a_leaping_film_asks_four_times_without_guidance_and_replays(leaper, monkeypatch):
+    asked, forward = [], leaper.backbone.dit.forward
+    monkeypatch.setattr(leaper.backbone.dit, "forward", lambda video, *rest: (asked.append(len(video)), forward(video, *rest))[1])
+    run = Run(leaper, PROMPT, sampler="flow-map")
+    clip = run.result()
+    assert asked == [1] * 4 and run.levels[1] == pytest.approx(2 * .75 / 1.75) and run.settings["guidance"] == "sora_kit/none"
+    plain = Run(leaper, PROMPT, sampler="euler", guidance="none", steps=4)
+    plain.result()
+    assert not torch.equal(run.latents[0], plain.latents[0]) and len(leaper.backbone.dit.time_in._forward_hooks) == 0
+    assert torch.equal(latents(leaper, sampler="flow-map", steps=4), run.latents[0])
+    assert replay(clip.recipe, leaper).verdict == "identical"
+
+
+def test_leaps_need_weights_that_leap_and_bring_their_own_guidance(leaper, session):
+    with pytest.raises(InputError, match="trained to leap"): Run(session, PROMPT, sampler="flow-map")
+    with pytest.raises(InputError, match="baked in"): Run(leaper, PROMPT, sampler="flow-map", guidance=3.)
+    assert Run(leaper, PROMPT).steps == 20 and Run(leaper, PROMPT, sampler="flow-map", steps=6).steps == 6
+
+
+def test_an_adapter_for_leaps_of_other_weights_is_not_used(leaper, tmp_path):
+    folder = write_tiny(tmp_path, seconds=1.)                                          # other facts, another hash
+    save_lora(leap_file(folder, "tiny"), leaper.backbone.leap)
+    assert Session(folder).backbone.leap is None
