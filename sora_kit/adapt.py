@@ -147,7 +147,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m sora_kit.adapt", description="Teach the model a new look.")
     parser.add_argument("look", choices=[*LOOKS, "all"])
     parser.add_argument("--minutes", type=float, default=3., help="of training a look")
-    parser.add_argument("--rank", type=int, default=3)
+    parser.add_argument("--rank", type=int, default=2)
     parser.add_argument("--weights", type=Path, default=ADAPTERS.parent, help="folder of the base model")
     parser.add_argument("--out", type=Path, default=ADAPTERS)
     parser.add_argument("--lessons", type=Path, default=None, help="folder that keeps the lessons")

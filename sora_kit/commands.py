@@ -87,12 +87,13 @@ def facts_of(clip, path: Path, run) -> dict:
 # %% ../nbs/43a_commands.ipynb #65cd37e4
 @app.command()
 def generate(
-        prompt: Annotated[str, typer.Argument(help="What the film shows, in English or German.")],
+        prompt: Annotated[str, typer.Argument(help="What the film shows, in English or German; with the extra 'languages' in thirteen more.")],
         output: Annotated[Path, typer.Option("--output", "-o", help="The film (.mp4), or only its sound (.wav).", metavar="FILE")],
         seed: Annotated[int, typer.Option(help="Another number gives another film.")] = 0,
         steps: Steps = None, sampler: Sampler = "dpmpp-2m", guidance: Guidance = None,
         seconds: Annotated[float | None, typer.Option(help="Length of the film, up to 20.")] = None,
         lang: Annotated[str | None, typer.Option(help="en or de; by default the words decide.")] = None,
+        reading: Annotated[str | None, typer.Option(help="What the model reads in the prompt's place; '' for the prompt as it is, whatever its language.")] = None,
         style: Annotated[list[str] | None, typer.Option(help="A style, such as film-noir or film-noir:scale=.5; may be given again.")] = None,
         audio: Annotated[list[str] | None, typer.Option(help="A sound: joint is the model's own; music and foley can be added.")] = None,
         filters: Annotated[list[str] | None, typer.Option("--filter", help="A safety filter for the prompt; by default prompt-filter; may be given again.")] = None,
@@ -114,7 +115,7 @@ def generate(
         target = output_path(output)
         from sora_kit.given import read_inputs
         from sora_kit.pipeline import Run, Session
-        chosen = {"styles": style or (), "audio": audio or None, "deadline": deadline} | ({"filters": filters} if filters else {})
+        chosen = {"styles": style or (), "audio": audio or None, "deadline": deadline, "reading": reading} | ({"filters": filters} if filters else {})
         chosen |= read_inputs(image=image, last=last, extend=extend, inpaint=inpaint, region=region, keep=keep, remix=remix, strength=strength,
                               reference=reference, video=video, sound=sound)
         run = Run(Session(weights), prompt, seed, steps, sampler, guidance, seconds, lang, **chosen)
@@ -234,7 +235,7 @@ def training_signatures(folder: Path):
     return torch.cat([signature(torch.from_numpy(np.load(p)).view(torch.bfloat16)) for p in paths])
 
 
-def measure(session, paper: list, out: Path, about: dict, seed: int, batch: int, training) -> tuple[list, dict]:
+def measure(session, paper: list, out: Path, about: dict, seed: int, batch: int, training, ceiling: bool = True) -> tuple[list, dict]:
     "Make, judge and count the clips of an evaluation: its rows, and what else was found."
     from sora_kit.detector import load_detector
     from sora_kit.evaluation import ceiling_clips, evaluate, judged, memory_of, mistakes, see
@@ -248,7 +249,7 @@ def measure(session, paper: list, out: Path, about: dict, seed: int, batch: int,
     def best_of(k): return ceiling_clips(backbone.codec, scenes[k:], backbone.sound)
     files = [out.with_name(f"{out.name}.{part}.progress") for part in ("made", "ceiling")]
     made = judged(files[0], about, len(paper), make, judge, counting("made", len(paper)))
-    best = judged(files[1], about, len(paper), best_of, judge, counting("ceiling", len(paper)))
+    best = judged(files[1], about, len(paper), best_of, judge, counting("ceiling", len(paper))) if ceiling or training is not None else None
     found = {"mistakes": {q: mistakes(paper, made, q) for q in ("actor", "place", "time", "motion")}}
     if training is not None: found["memory"] = memory_of(made, best, training)
     rows = evaluate(paper, made, best)
@@ -281,6 +282,7 @@ def evaluation(
         batch: Annotated[int, typer.Option(help="Clips that are made together.", min=1, max=256)] = 8,
         bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: quicker, and not what a user gets by default.")] = False,
         training: Annotated[Path | None, typer.Option(help="A training run's folder: also measure how near its clips are.", metavar="FOLDER")] = None,
+        ceiling: Annotated[bool, typer.Option(help="Also judge the same scenes as the renderer and the codec show them.")] = True,
         weights: Weights = None):
     "Hold the model against prompts it was never trained on; stop it with Ctrl-C and the same command goes on."
     command = spelled(ctx)
@@ -296,10 +298,10 @@ def evaluation(
         asked = usual(session.registry, sampler, steps, guidance)
         about = dict(model=session.backbone.name, weights=session.backbone.sha256, command=command, n=len(paper), seed=seed, lang=lang,
                      steps=asked[0], sampler=sampler, guidance=str(asked[1]), dtype="bfloat16" if bf16 else "float32", torch=torch.__version__)
-        rows, found = measure(session, paper, target, about, seed, batch, marks)
+        rows, found = measure(session, paper, target, about, seed, batch, marks, ceiling)
         files = found.pop("files")
         facts = about | found | {"seconds": round(time.monotonic() - start)}
         write_atomic(target, json.dumps(facts | {"rows": [asdict(r) for r in rows]}, indent=1).encode())
-        for path in files: path.unlink()
+        for path in files: path.unlink(missing_ok=True)
         return f"{reported(facts, rows)}\n{facts['seconds']} s; written to {target}"
     return work

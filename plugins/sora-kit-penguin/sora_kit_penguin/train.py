@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m sora_kit_penguin.train", description="Teach the model to draw penguins.")
     parser.add_argument("--weights", type=Path, default=ADAPTERS.parent, help="folder of the base model")
     parser.add_argument("--minutes", type=float, default=6., help="of training, after the lessons have been drawn")
-    parser.add_argument("--rank", type=int, default=4)
+    parser.add_argument("--rank", type=int, default=3)
     parser.add_argument("--lessons", type=int, default=128, help="films to learn from")
     parser.add_argument("--stills", type=int, default=48, help="generated pictures to judge at the end; 0 for none")
     parser.add_argument("--films", type=int, default=8, help="generated films to judge at the end; 0 for none")
