@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 config = ConfigParser(delimiters=["="])
 config.read(Path(__file__).with_name("settings.ini"))
 cfg = config["DEFAULT"]
-studio, diffusers, speech, plugins, dev = (cfg[f"{k}_requirements"].split() for k in ("studio", "diffusers", "speech", "plugins", "dev"))
+studio, diffusers, speech, languages, plugins, dev = (cfg[f"{k}_requirements"].split() for k in ("studio", "diffusers", "speech", "languages", "plugins", "dev"))
 lessons = [(f"share/sora_kit/{folder.as_posix()}", [str(p) for p in folder.iterdir() if p.is_file()]) for folder in sorted(Path("lessons").glob("*/"))]
 
 setup(
@@ -19,6 +19,7 @@ setup(
     packages=find_packages(include=["sora_kit*"]), package_data={"sora_kit": ["weights/*", "weights/adapters/*", "static/*", "templates/**/*", "prompts.txt"]},
     data_files=lessons,
     install_requires=cfg["requirements"].split(),
-    extras_require={"studio": studio, "diffusers": diffusers, "speech": speech, "plugins": plugins, "dev": [*studio, *diffusers, *speech, *plugins, *dev]},
+    extras_require={"studio": studio, "diffusers": diffusers, "speech": speech, "languages": languages, "plugins": plugins,
+                    "dev": [*studio, *diffusers, *speech, *languages, *plugins, *dev]},
     entry_points={"console_scripts": ["sora-kit=sora_kit.cli:main"], "nbdev": ["sora_kit=sora_kit._modidx:d"], "pytest11": ["sora_kit=sora_kit.pytest_plugin"]},
 )

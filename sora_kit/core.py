@@ -100,7 +100,7 @@ class Recipe:
     def private(self) -> "Recipe":
         "The same recipe with the prompt's SHA-256 in its place; who guesses the prompt can still confirm it."
         digest = hashlib.sha256(self.prompt.encode("utf-8", "surrogatepass")).hexdigest()
-        parts = tuple(replace(part, params={}) if part.kind == "fork" else part for part in self.components)    # they tell of other prompts
+        parts = tuple(replace(part, params={}) if part.kind in ("fork", "reading") else part for part in self.components)    # they tell of prompts
         return replace(self, prompt="", prompt_sha256=self.prompt_sha256 or digest, components=parts)
 
     def to_json(self) -> str:

@@ -14,7 +14,7 @@ from .core import Component
 from .files import need
 
 # %% ../nbs/30b_lineage.ipynb #b028e5e7
-SETTINGS = ("prompt", "seed", "steps", "sampler", "guidance", "seconds", "lang", "styles", "audio", "filters")     # what a fork can change
+SETTINGS = ("prompt", "seed", "steps", "sampler", "guidance", "seconds", "lang", "styles", "audio", "filters", "reading")     # what a fork can change
 
 
 def spelled(part: Component) -> str:

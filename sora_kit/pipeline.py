@@ -63,7 +63,7 @@ def sampled(asked: list[Request]) -> Tensor:
     x = torch.cat([other.material.start(z, 0, one.info.start) for other, z in zip(asked, fresh)])
     if one.inputs.strength == 0: return torch.cat([other.material.starts[0] for other in asked])
     known = Given.together([other.material.given(0, other.material.first, layout) for other in asked])
-    denoise = ours(denoiser(backbone, backbone.words([other.script.prompt for other in asked]), one.guidance, known))
+    denoise = ours(denoiser(backbone, backbone.words([other.script.sentence for other in asked]), one.guidance, known))
     with one.session.registry.guard(one.components[0].id, "while it sampled"):
         for _, x, _ in sample(one.sampler, x, denoise, one.steps, generator=[generator(seed, "sampler/0") for seed in seeds], info=one.info): pass
     return x

@@ -29,8 +29,9 @@ def settings_of(recipe: Recipe) -> dict:
     sampler, guidance = ([spelled(part) for part in parts_of(recipe, kind)] for kind in ("sampler", "guidance"))
     need(len(sampler) == len(guidance) == 1, "recipe", [part.kind for part in recipe.components], "it must name one sampler and one guidance rule")
     styles, audio = ([spelled(part) for part in parts_of(recipe, kind)] for kind in ("style_adapter", "audio_module"))
-    return {"prompt": recipe.prompt, "seed": recipe.seed, "steps": recipe.steps, "sampler": sampler[0], "guidance": guidance[0],
-            "seconds": float(recipe.frames / Fraction(recipe.fps)), "lang": recipe.lang or None, "styles": styles, "audio": audio or None}
+    read = parts_of(recipe, "reading")
+    return {"prompt": recipe.prompt, "reading": read[0].params.get("reading") if read else "", "seed": recipe.seed, "steps": recipe.steps, "sampler": sampler[0], "guidance": guidance[0],
+            "seconds": float(recipe.frames / Fraction(recipe.fps)), "lang": None if read else recipe.lang or None, "styles": styles, "audio": audio or None}
 
 
 def fork_of(part: Component, settings: dict) -> tuple[int, dict]:

@@ -16,10 +16,10 @@ from .files import InputError, need
 from .film import LONGEST, Plan, able, film_seconds, finish, unheard
 from .flow import ModelInfo
 from .given import Inputs, fitted, input_lines
-from .hooks import Param, Registry, same_form
+from .hooks import ACTIONS, Param, Registry, same_form
+from .interpreter import interpret
 from .lineage import listed, spelled
 from .material import level_of, material, with_originals
-from .script import understand
 from .session import Session, chosen
 
 # %% ../nbs/30b_request.ipynb #a78971ef
@@ -64,13 +64,15 @@ class Request:
                  audio: list[str] | None = None,          # audio modules, mixed in this order; by default the model's own sound
                  filters: list[str] = ("prompt-filter",), # safety filters that may refuse the prompt
                  deadline: float | None = None,           # seconds of computing that its steps may take
+                 reading: str | None = None,              # what the model reads in the prompt's place: see `interpreter.interpret`
                  **inputs):                               # image, last, extend, inpaint, remix, …: see `given.Inputs`
         self.session, self.backbone, self.lang, self.deadline = session, session.backbone, lang, deadline
         layout = self.backbone.layout
         guests = session.guests
-        self.script = understand(prompt, lang, tuple(guest.words for guest in guests.values()))
+        self.script = interpret(prompt, lang, tuple(guest.words for guest in guests.values()), reading=reading)
         self.filters = tuple(listed("filters", filters))
-        self.verdict = session.judge(self.script.prompt, self.filters)
+        verdicts = [session.judge(text, self.filters) for text in dict.fromkeys((self.script.prompt, self.script.sentence))]
+        self.verdict = max(verdicts, key=lambda verdict: ACTIONS.index(verdict.action))
         if self.verdict.action == "block": raise InputError(f"this film is not made: {self.verdict.reason}")
         steps, guidance = usual(session.registry, sampler, steps, guidance)
         need(type(steps) is int and 1 <= steps <= 1000, "steps", steps, "it must be a whole number from 1 to 1000; 20 is usual")
@@ -112,7 +114,8 @@ class Request:
         sampler, guidance = map(spelled, self.components)
         styles, audio = ([spelled(part) for part, _ in parts] for parts in (self.asked, self.audio))
         return {"prompt": self.script.prompt, "seed": self.seed, "steps": self.steps, "sampler": sampler, "guidance": guidance,
-                "seconds": self.seconds, "lang": self.lang, "styles": styles, "audio": audio or None, "filters": list(self.filters)}
+                "seconds": self.seconds, "lang": self.lang, "styles": styles, "audio": audio or None, "filters": list(self.filters),
+                "reading": self.script.reading}
 
     @property
     def frames(self) -> int:
@@ -156,9 +159,10 @@ class Request:
         "Everything needed to make this film again."
         decoder = Component("vocoder", "sora_kit/vocoder" if self.backbone.vocoder else "sora_kit/griffin-lim")
         chain = Component("chain", "sora_kit/last-frames", params={"frames": self.plan.kept})
+        read = [Component("reading", "sora_kit/interpreter", params={"reading": self.script.reading})] * bool(self.script.reading)
         chosen_parts = [part for part, _ in (*self.styles, *self.audio)]
         chained = self.plan.pieces > 1 or self.material.first is not None
-        parts = (*self.components, decoder, *[chain] * chained, *chosen_parts, *self.sources, *self.lines)
+        parts = (*self.components, decoder, *[chain] * chained, *read, *chosen_parts, *self.sources, *self.lines)
         return Recipe(self.script.prompt, self.seed, self.steps, self.frames, str(self.plan.layout.fps), self.backbone.name,
                       self.backbone.sha256, parts, self.parents, self.script.language, **machine_facts())
 
@@ -181,4 +185,4 @@ class Request:
     def report(self) -> str:
         "What was understood of the prompt, what was not, and what the model cannot do."
         second_look = [] if self.verdict.allowed else [f"Have a second look: {self.verdict.reason}."]
-        return "\n".join([self.script.report(), *unheard(self.script.prompt, self.backbone, [part.id for part, _ in self.audio]), *second_look])
+        return "\n".join([self.script.report(), *unheard(self.script.sentence, self.backbone, [part.id for part, _ in self.audio]), *second_look])

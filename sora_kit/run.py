@@ -165,7 +165,7 @@ class Run(Request):
             raise DeadlinePassed(f"the deadline of {self.deadline:g} s passed {self.where}; take fewer steps, or set run.deadline higher and go on")
 
     @cached_property
-    def _words(self) -> Tensor: return self.backbone.words([self.script.prompt])
+    def _words(self) -> Tensor: return self.backbone.words([self.script.sentence])
 
     def given(self, here: Position) -> Given | None:
         "What is known of a piece: what was given, and the picture the film begins with, or the last frames of the piece before."
@@ -241,7 +241,7 @@ class Run(Request):
 
     def fork(self,
              step: int | None = None,       # the number of steps to take over; by default all that were made
-             **changes) -> "Run":           # prompt, seed, steps, sampler, guidance, seconds, lang, styles, audio
+             **changes) -> "Run":           # prompt, seed, steps, sampler, guidance, seconds, lang, styles, audio, reading
         "A new run that goes on from this or an earlier step, perhaps with other settings."
         with self._busy:
             positions, at = [*self._past, self._here], self.at if step is None else step
@@ -249,7 +249,8 @@ class Run(Request):
             need(type(at) is int and least <= at <= self.at, "fork", step, f"this run can be forked at step {least} to {self.at}")
             here, prints, lineage = positions[at - least], self.prints[:at], [(k, part) for k, part in self.lineage if k <= at]
         need(set(changes) <= set(settings), "fork", sorted(set(changes) - set(settings)), f"it can change: {', '.join(settings)}")
-        new = type(self)(self.session, **settings | changes, deadline=self.deadline, **self.inputs.there)
+        other = {} if changes.get("prompt") in (None, settings["prompt"]) else {"reading": None}      # another sentence is read anew
+        new = type(self)(self.session, **settings | other | changes, deadline=self.deadline, **self.inputs.there)
         new.sources, new.prints, new.lineage = self.sources, prints, lineage
         was = {name: value for name, value in settings.items() if new.settings[name] != value}
         if at or lineage: new._here = new._from(here, was, ended=here.piece == self.plan.pieces)
@@ -299,7 +300,7 @@ class Run(Request):
              f"this session has {backbone.name} {backbone.sha256[:12]}; open the run with its own weights")
         keys = set(settings) if isinstance(settings, dict) else set()
         need(keys and keys <= {*SETTINGS} and "prompt" in keys, "settings", sorted(keys), f"they must be of: {', '.join(SETTINGS)}")
-        run = cls(session, **settings, **inputs_from(tensors, facts.get("inputs"), backbone.layout))
+        run = cls(session, **{"reading": ""} | settings, **inputs_from(tensors, facts.get("inputs"), backbone.layout))
         run._here = position_from(tensors, facts, run.plan.layout, run.steps, run.plan.pieces, backbone.device)
         (run.prints, run.lineage), run.sources = past_from(facts), sources_from(facts.get("sources"))
         return run

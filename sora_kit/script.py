@@ -57,8 +57,14 @@ class Script:
     language: str = "en"
     tier: str = "core"              # whose words were used
     prompt: str = field(default="", compare=False)
+    reading: str = field(default="", compare=False)     # the English sentence that the model reads in the prompt's place
     unknown: tuple[tuple[str, str], ...] = field(default=(), compare=False)   # (word, nearest known word or "")
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def sentence(self) -> str:
+        "What the model reads."
+        return self.reading or self.prompt
 
     def rows(self) -> list[tuple[str, str]]:
         "What was said, as (question, answer)."

@@ -20,7 +20,7 @@ from .figures import in_kernel, jpeg, smaller, widget_class
 from .files import InputError, MachineError
 from .film import unheard
 from .run import Run
-from .script import understand
+from .interpreter import interpret
 from .session import Session
 from .takes import Job, Take, form_of, keywords, menus, native, read_settings
 from .trace import Trace
@@ -96,9 +96,9 @@ class Studio:
 
     def _read(self, prompt: str, n: int, audio: str = ""):
         "What a prompt says; quick enough for every pause in typing."
-        try: script = understand(prompt)
+        try: script = interpret(prompt)
         except InputError as problem: return self.tell({"say": "understood", "n": n, "rows": [], "notes": [one_line(problem)]})
-        notes = script.report().split("\n")[1:] + (unheard(script.prompt, self.session.backbone, [audio.partition(":")[0]]) if self.session else [])
+        notes = script.report().split("\n")[1:] + (unheard(script.sentence, self.session.backbone, [audio.partition(":")[0]]) if self.session else [])
         self.tell({"say": "understood", "n": n, "rows": script.rows(), "notes": notes})
 
     def _generate(self, settings: dict):

@@ -51,7 +51,7 @@ class Trace:
         self.prompt, self.seed, self.steps, self.pieces = run.script.prompt, run.seed, run.steps, run.plan.pieces
         need(not attention or hasattr(run.backbone, "dit"), "attention", run.backbone.name, "this backend does not show its attention")
         self.spans = spans(run.backbone, run.inputs.has("reference")) if attention else {}
-        self.words = run.backbone.tokenizer.show(run.script.prompt) if attention else []
+        self.words = run.backbone.tokenizer.show(run.script.sentence) if attention else []
         least = self.layout.size * 4 * (2 + 2 * parts + self.pieces) / 1e6
         need(type(budget) in (int, float) and budget >= least, "budget", budget,
              f"it is in megabytes, and the smallest trace of this run takes {least:.1f}")
