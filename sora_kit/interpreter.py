@@ -15,8 +15,7 @@ from functools import cache, partial
 
 from .files import need
 from .newcomers import Newcomer
-from .script import Mention, Script, check_prompt, understand
-from .sentences import place_row
+from .script import Mention, Script, check_prompt, place_row, understand
 from .synonyms import nearest
 from .tags import tag, tokens
 from .vocabulary import ALWAYS_THE, COLOURS, Noun, Verb, a_an, english, split

@@ -229,7 +229,7 @@ print(sorted(n.partition(".")[2] for n in world))
     assert done.returncode == 0, done.stderr[-1500:]
     assert set(eval(done.stdout)) <= {"files", "media", "core", "hooks", "vocabulary", "synonyms", "script", "codec", "audio", "text", "flow",
                                  "dit", "samplers", "guidance", "session", "film", "given", "lineage", "material", "position", "request", "run", "pipeline",
-                                 "components", "builtin", "decorators", "installed", "plugins", "safety", "guests", "newcomers", "tags", "tiers", "wide_vocabulary", "leap", "lora"}
+                                 "components", "builtin", "decorators", "installed", "plugins", "safety", "guests", "newcomers", "tags", "tiers", "wide_vocabulary", "leap", "lora", "interpreter"}
 
 
 # Leaps
