@@ -83,9 +83,10 @@ def fit_lora(base: Base,
              rate: float = 4e-3,
              seed: int = 0,
              most: int = 100_000,       # steps
+             thin: int | None = None,   # rank of the small layers before and after the transformer; by default the same
              log=print) -> LoRA:
     "Train an adapter for so many minutes; logs the loss every 20 steps."
-    lora = new_lora(base.dit, rank, step_generator(seed, 0))
+    lora = new_lora(base.dit, rank, step_generator(seed, 0), thin)
     weights = [x.requires_grad_() for x in (*lora.down.values(), *lora.up.values())]
     opt, start, step, seen = torch.optim.AdamW(weights, rate, betas=(.9, .98), weight_decay=0.), time.time(), 0, []
     with lora.attach(base, scale=1.):
@@ -108,7 +109,8 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
                 minutes: float = 3.,        # of training, after the lessons have been made
                 folder: Path | None = None, # keeps the lessons; by default they are thrown away
                 lessons: int = 30,          # shards of 32 films
-                rank: int = 4,
+                rank: int = 1,              # of the transformer's layers …
+                thin: int = 4,              # … and of the small ones around it, which draw the lines
                 log=print) -> LoRA:
     "Make lessons in a look and train an adapter on them."
     need(look in LOOKS, "look", look, f"it must be {', '.join(LOOKS)}")
@@ -118,7 +120,7 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
             if not (place / "clip" / f"{look}-{seed:03d}.json").exists(): make_lessons(base, look, place, 9_000_000 + seed)
             log(f"lessons {seed + 1}/{lessons}, {time.time() - start:.0f} s")
         films = Latents(place, "clip", load_tokenizer(), replace(TrainRecipe(), dit=base.dit.cfg))
-        lora = fit_lora(base, films, minutes, rank, log=log)
+        lora = fit_lora(base, films, minutes, rank, thin=thin, log=log)
     return replace(lora, facts=lora.facts | {"look": look, "lessons": lessons * 32})
 
 # %% ../nbs/28f_adapt.ipynb #4ea9f850
@@ -143,11 +145,12 @@ def share_in_look(base: Base, lora: LoRA, look: str, n: int = 32, scales: tuple[
 
 # %% ../nbs/28f_adapt.ipynb #1a7916d1
 def main(arguments: list[str]) -> None:
-    "`python -m sora_kit.adapt LOOK|all [--minutes M] [--rank R] [--weights FOLDER] [--out FOLDER] [--lessons FOLDER] [--check N]`."
+    "`python -m sora_kit.adapt LOOK|all [--minutes M] [--rank R] [--thin R] [--weights FOLDER] [--out FOLDER] [--lessons FOLDER] [--check N]`."
     parser = argparse.ArgumentParser(prog="python -m sora_kit.adapt", description="Teach the model a new look.")
     parser.add_argument("look", choices=[*LOOKS, "all"])
     parser.add_argument("--minutes", type=float, default=3., help="of training a look")
-    parser.add_argument("--rank", type=int, default=2)
+    parser.add_argument("--rank", type=int, default=1, help="of the transformer's layers")
+    parser.add_argument("--thin", type=int, default=4, help="rank of the small layers before and after the transformer")
     parser.add_argument("--weights", type=Path, default=ADAPTERS.parent, help="folder of the base model")
     parser.add_argument("--out", type=Path, default=ADAPTERS)
     parser.add_argument("--lessons", type=Path, default=None, help="folder that keeps the lessons")
@@ -156,7 +159,7 @@ def main(arguments: list[str]) -> None:
     o = parser.parse_args(arguments)
     base = load_base(o.weights)
     for look in LOOKS if o.look == "all" else [o.look]:
-        lora = fit_adapter(look, base, o.minutes, o.lessons, o.shards, o.rank)
+        lora = fit_adapter(look, base, o.minutes, o.lessons, o.shards, o.rank, o.thin)
         if o.check:
             shares, films = share_in_look(base, lora, look, o.check)
             lora.facts["judged"] = {f"{scale:g}": share for scale, share in shares.items()}

@@ -42,7 +42,7 @@ class AudioContext:
     events: tuple[Event, ...] | None = None         # what happens when, in order of time; None: unknown, look at the video
     video: Tensor | None = None                     # uint8 [F,H,W,3]
     latents: Tensor | None = None                   # the model's own sound: normalised log-mel [1,mels,T]
-    text: str = ""                                  # the prompt
+    text: str = ""                                  # the prompt; on a second line how it was read, if it was read otherwise
     decode: Callable[[Tensor, int], Tensor] | None = None   # (log-mel, samples at 16 kHz) → [1,N]; None: Griffin-Lim
 
     def __post_init__(self):

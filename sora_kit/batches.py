@@ -50,13 +50,21 @@ class Latents:
         self.arrays = {k: np.concatenate([s[k] for s in shards]) for k in ("z", "zm", "labels", "portraits", "sound") if k in shards[0]}
         self.scenes = [scene for s in shards for scene in s["scenes"]]
         self.pairs = [i for i, scene in enumerate(self.scenes) if len(scene.actors) > 1]
+        self.bad_weather = [i for i, scene in enumerate(self.scenes) if scene.weather != "clear"]
         self.tokenizer, self.recipe = tokenizer, recipe
 
     def __len__(self): return len(self.scenes)
 
+    def row(self, share: float, rng: random.Random) -> int:
+        "Which film; the recipe says how often pairs and bad weather come."
+        recipe = self.recipe
+        if self.pairs and share < recipe.pairs: return rng.choice(self.pairs)
+        if self.bad_weather and share < recipe.pairs + recipe.bad_weather: return rng.choice(self.bad_weather)
+        return rng.randrange(len(self))
+
     def batch(self, n: int, rng: random.Random):
         "z [n,C,F,h,w], audio [n,L,512], text ids, portraits [n,3,32,32], oracle labels [n,tokens] and facts [n,4+actors], on the CPU."
-        rows = [rng.choice(self.pairs) if self.pairs and rng.random() < .2 else rng.randrange(len(self)) for _ in range(n)]
+        rows = [self.row(rng.random(), rng) for _ in range(n)]
         flip = [rng.random() < .5 for _ in rows]
         take = lambda k: torch.from_numpy(np.stack([self.arrays[k][i] for i in rows]))
         z = torch.from_numpy(np.stack([self.arrays["zm" if m else "z"][i] for i, m in zip(rows, flip)])).view(torch.bfloat16).float()

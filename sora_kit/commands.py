@@ -171,7 +171,7 @@ def info(as_json: Json = False, weights: Weights = None):
 @app.command()
 def train(name: Annotated[str, typer.Argument(help="Which recipe, such as toybox-64.")],
           folder: Annotated[Path | None, typer.Option(help="Where the run is kept; by default runs/NAME.", metavar="FOLDER")] = None):
-    "Train a model from nothing; stop it with Ctrl-C and the same command goes on."
+    "Train a model from nothing, or further (toybox-64-further); stop it with Ctrl-C and the same command goes on."
     def work():
         from sora_kit.files import need
         from sora_kit.text import load_tokenizer, save_tokenizer

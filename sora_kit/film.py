@@ -139,7 +139,8 @@ def with_modules(backbone: Backend,
     "The sum [1,N] of what audio modules make for a film, and their captions."
     from sora_kit.audio_modules import AudioContext, soundtrack
     layout, sounds, captions = backbone.layout, [], []
-    ctx = AudioContext(layout.samples(len(frames)), layout.sound.rate, 1, layout.fps, None, frames, mel, recipe.prompt, backbone.sound)
+    read = [part.params.get("reading", "") for part in recipe.components if part.kind == "reading"]              # of a sentence in another language
+    ctx = AudioContext(layout.samples(len(frames)), layout.sound.rate, 1, layout.fps, None, frames, mel, "\n".join([recipe.prompt, *read]), backbone.sound)
     for id, module in modules:
         with guard(id, "while it made the sound"): sound, said = soundtrack(ctx, [(id, module)], recipe.seed)
         sounds.append(sound)

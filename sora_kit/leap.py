@@ -6,6 +6,7 @@
 __all__ = ['GAP', 'new_leap', 'leaping', 'leap_file', 'load_leap']
 
 # %% ../nbs/28g_leap.ipynb #fa77bf85
+import hashlib
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -48,5 +49,7 @@ def leap_file(folder: Path, name: str) -> Path:
 def load_leap(folder: Path, name: str, sha256: str) -> LoRA | None:
     "The adapter for leaps of the weights with this SHA-256; None if there is none, or if it was made for others."
     path = leap_file(folder, name)
-    leap = load_lora(path) if path.is_file() else None
-    return leap if leap and leap.facts.get("weights") == sha256 and GAP in leap.down else None
+    if not path.is_file(): return None
+    leap = load_lora(path)
+    own = hashlib.sha256(path.read_bytes()).hexdigest()                 # for the recipe: the same weights may be taught to leap again
+    return LoRA(leap.down, leap.up, leap.facts | {"sha256": own}) if leap.facts.get("weights") == sha256 and GAP in leap.down else None

@@ -29,7 +29,8 @@ ENDS = ("patches.first_in", "patches.fold_in", "patches.merge", "patches.split",
 
 def adaptable(cfg: DiTConfig) -> frozenset[str]:
     "The names of a transformer's linear layers that a style adapter may change."
-    return frozenset([f"blocks.{i}.{part}" for i in range(cfg.depth) for part in PARTS] + list(ENDS))
+    fine = [f"patches.fine.blocks.{i}.{part}" for i in range(cfg.fine) for part in PARTS] + ["patches.fine.enter", "patches.fine.leave"]
+    return frozenset([f"blocks.{i}.{part}" for i in range(cfg.depth) for part in PARTS] + list(ENDS) + (fine if cfg.fine else []))
 
 # %% ../nbs/28e_lora.ipynb #3ad99381
 class Handle:
@@ -84,12 +85,18 @@ class LoRA:
         return handle
 
 # %% ../nbs/28e_lora.ipynb #3e2ed9af
-def new_lora(dit: DiT, rank: int, generator: torch.Generator) -> LoRA:
+def new_lora(dit: DiT,
+             rank: int,                     # of the transformer's layers
+             generator: torch.Generator,
+             thin: int | None = None,       # rank of the small layers before and after the transformer; by default the same
+             ) -> LoRA:
     "An adapter that changes nothing yet: random `down`, zero `up`."
-    need(1 <= rank <= 64, "rank", rank, "it must be 1 to 64; 4 is usual")
+    thin = rank if thin is None else thin
+    for name, value in (("rank", rank), ("thin", thin)): need(1 <= value <= 64, name, value, "it must be 1 to 64; 4 is usual")
     shapes = {name: layer.weight.shape for name, layer in dit.named_modules() if name in adaptable(dit.cfg)}
-    down = {name: torch.randn(rank, n, generator=generator) / n ** .5 for name, (_, n) in shapes.items()}
-    return LoRA(down, {name: torch.zeros(n, rank) for name, (n, _) in shapes.items()}, {"rank": rank})
+    ranks = {name: rank if name.startswith("blocks.") else thin for name in shapes}
+    down = {name: torch.randn(ranks[name], n, generator=generator) / n ** .5 for name, (_, n) in shapes.items()}
+    return LoRA(down, {name: torch.zeros(n, ranks[name]) for name, (n, _) in shapes.items()}, {"rank": rank, "thin": thin})
 
 # %% ../nbs/28e_lora.ipynb #7c44ee4e
 @contextmanager

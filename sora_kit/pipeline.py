@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .core import Clip, generator
-from .files import need
+from .files import MachineError, need
 from .film import denoiser, noise
 from .hooks import ours
 from .position import Step
@@ -66,4 +66,5 @@ def sampled(asked: list[Request]) -> Tensor:
     denoise = ours(denoiser(backbone, backbone.words([other.script.sentence for other in asked]), one.guidance, known))
     with one.session.registry.guard(one.components[0].id, "while it sampled"):
         for _, x, _ in sample(one.sampler, x, denoise, one.steps, generator=[generator(seed, "sampler/0") for seed in seeds], info=one.info): pass
+    if not bool(x.isfinite().all()): raise MachineError(f"NaN came of these films with {one.components[0].id}; try another sampler, guidance or more steps, or generate them one by one")
     return x

@@ -58,6 +58,9 @@ def again(recipe: Recipe,
     backbone, edits = session.backbone, parts_of(recipe, "edit")
     need(recipe.weights == backbone.sha256, "recipe", recipe.model,
          f"it needs its own weights; this session has {backbone.name} {backbone.sha256[:12]}")
+    for part in parts_of(recipe, "leap"):
+        own = backbone.leap.facts["sha256"] if backbone.leap else "none"
+        need(part.params.get("sha256") == own, "recipe", recipe.model, f"its leaps were made by another adapter; this session has {own[:12]}")
     need(recipe.prompt, "recipe", recipe.prompt_sha256[:12], "its prompt was kept private; put it back: replace(recipe, prompt=…)")
     need(not edits, "recipe", [part.params.get("step") for part in edits],
          "latents were edited by hand at these steps; such a film cannot be made again")

@@ -160,9 +160,11 @@ class Request:
         decoder = Component("vocoder", "sora_kit/vocoder" if self.backbone.vocoder else "sora_kit/griffin-lim")
         chain = Component("chain", "sora_kit/last-frames", params={"frames": self.plan.kept})
         read = [Component("reading", "sora_kit/interpreter", params={"reading": self.script.reading})] * bool(self.script.reading)
+        jumps = leaps(self.session.registry, self.components[0].id)
+        leap = [Component("leap", "sora_kit/leap", params={"sha256": self.backbone.leap.facts["sha256"]})] if jumps else []
         chosen_parts = [part for part, _ in (*self.styles, *self.audio)]
         chained = self.plan.pieces > 1 or self.material.first is not None
-        parts = (*self.components, decoder, *[chain] * chained, *read, *chosen_parts, *self.sources, *self.lines)
+        parts = (*self.components, *leap, decoder, *[chain] * chained, *read, *chosen_parts, *self.sources, *self.lines)
         return Recipe(self.script.prompt, self.seed, self.steps, self.frames, str(self.plan.layout.fps), self.backbone.name,
                       self.backbone.sha256, parts, self.parents, self.script.language, **machine_facts())
 

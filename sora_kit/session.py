@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .audio import AudioConfig, Vocoder, mel_to_waveform, mix, trim
 from .codec import Codec, CodecConfig
 from .core import Component
-from .dit import DiT, DiTConfig, groups_of
+from .dit import DiT, DiTConfig, groups_of, per_frame
 from .files import InputError, broken, load_index, load_sharded, need
 from .guests import Guest, figures_of, guests_of
 from .hooks import PluginError, Registry, Verdict
@@ -69,7 +69,7 @@ class Layout:
 
     def per_frame(self, groups: Tensor) -> Tensor:
         "What holds for each group [..., G], said for each frame [..., F]."
-        return torch.cat([groups[..., :1], groups[..., 1:].repeat_interleave(self.fold, -1)], -1)
+        return per_frame(groups, self.fold)
 
 # %% ../nbs/30a_session.ipynb #c42706b4
 KEPT_GROUPS = 2         # frame groups that a piece of a long film takes over from the piece before: 5 frames

@@ -59,14 +59,15 @@ def test_contract(check): {body}
 """
 
 
-@pytest.mark.parametrize("body, code, says", [("check.run()", 0, "11 passed"), ("pytest.skip('no time')", 1, "NOT right")])
-def test_the_pytest_plugin_counts(tmp_path, body, code, says):
-    "A session in which everything was skipped is no success."
+@pytest.mark.parametrize("body, options, code, says", [("check.run()", [], 0, "11 passed"), ("pytest.skip('no time')", [], 1, "NOT right"),
+    ("check.run()", ["-n", "2", "-k", "keeps"], 0, "10 deselected"), ("pytest.skip('no time')", ["-n", "2"], 1, "NOT right")], ids=["all", "skipped", "a part, two workers", "skipped, two workers"])
+def test_the_pytest_plugin_counts(tmp_path, body, options, code, says):
+    "A session in which everything was skipped is no success; one in which the user asked for a part is."
     (tmp_path / "test_it.py").write_text(PLUGIN_TEST.format(body=body))
     asked = "import importlib.metadata as m; print(any(e.value == 'sora_kit.pytest_plugin' for e in m.entry_points(group='pytest11')))"
     known = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=tmp_path).stdout.strip() == "True"
     plugin = [] if known else ["-p", "sora_kit.pytest_plugin"]
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *options], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == code and says in done.stdout and "contracts of sora_kit components" in done.stdout, done.stdout + done.stderr
 
 

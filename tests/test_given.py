@@ -10,7 +10,7 @@ from tiny_model import write_tiny
 
 from sora_kit.cli import main
 from sora_kit.core import Audio, Clip
-from sora_kit.files import InputError
+from sora_kit.files import InputError, MachineError
 from sora_kit.film import noise
 from sora_kit.flow import Pred
 from sora_kit.given import FILMS, Inputs, fitted
@@ -133,6 +133,11 @@ def test_many_at_a_time_as_one_by_one(session):
     alone = generate("a cat", 4, session, steps=3, **given[1])
     assert (clips[1].frames.int() - alone.frames.int()).abs().max() <= 2
     with pytest.raises(InputError, match="together"): list(sample_clips(session, [PROMPT] * 2, [3, 4], steps=2, inputs=[{}, given[0]]))
+
+
+def test_many_at_a_time_without_numbers_is_said(session, monkeypatch):
+    monkeypatch.setattr(session.backbone, "predict", lambda x, *rest, **more: x * float("nan"))
+    with pytest.raises(MachineError, match="NaN"): list(sample_clips(session, [PROMPT] * 2, [3, 4], steps=2))
 
 
 # Runs without inputs

@@ -150,6 +150,13 @@ def test_a_film_comes_back_where_no_encoder_is(session, absent):
     for clip in (made, own): assert replay(clip, session).verdict == "identical"
 
 
+def test_music_hears_what_was_read(session):
+    sound = lambda **asked: Run(session, SPANISH, 3, steps=2, **asked).result().audio.samples
+    tense = ENGLISH + " with tense music"
+    assert torch.equal(sound(reading=tense, audio="music"), sound(reading=tense, audio="music:mood=tense"))
+    assert not torch.equal(sound(reading="", audio="music"), sound(reading="", audio="music:mood=tense"))
+
+
 def test_an_old_recipe_of_a_foreign_prompt_keeps_its_own_words(session):
     own = Run(session, SPANISH, 3, steps=2, reading="").result()
     assert replay(own, session).verdict == "identical"

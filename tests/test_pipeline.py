@@ -256,6 +256,10 @@ def test_a_leaping_film_asks_four_times_without_guidance_and_replays(leaper, mon
     assert not torch.equal(run.latents[0], plain.latents[0]) and len(leaper.backbone.dit.time_in._forward_hooks) == 0
     assert torch.equal(latents(leaper, sampler="flow-map", steps=4), run.latents[0])
     assert replay(clip.recipe, leaper).verdict == "identical"
+    (part,) = (p for p in clip.recipe.components if p.kind == "leap")
+    other = replace(clip.recipe, components=tuple(replace(p, params={"sha256": "0" * 64}) if p is part else p for p in clip.recipe.components))
+    with pytest.raises(InputError, match="another adapter"): replay(other, leaper)     # the same weights, taught to leap again
+    assert not any(p.kind == "leap" for p in plain.result().recipe.components)
 
 
 def test_leaps_need_weights_that_leap_and_bring_their_own_guidance(leaper, session):
