@@ -38,7 +38,7 @@ def sample_clips(session: Session,
                  seeds: list[int],                # one for each prompt
                  steps: int | None = None,
                  guidance: float | str | None = None,
-                 sampler: str = "dpmpp-2m",
+                 sampler: str = "dpmpp-2m-sde",
                  batch: int = 16,
                  inputs: list[dict] | None = None,     # what else is given, for each prompt: [{"image": …}, …]
                  ) -> Iterator[Clip]:

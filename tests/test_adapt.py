@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny_model import CODEC, DIT, alive
 
-from sora_kit.adapt import Base, fit_lora, make_lessons
+from sora_kit import adapt
+from sora_kit.adapt import Base, calibrated, fit_lora, make_lessons
 from sora_kit.codec import Codec
 from sora_kit.dit import DiT
 from sora_kit.files import InputError, MachineError
@@ -155,3 +156,11 @@ def test_film_noir():
 def test_shipped_adapters_are_small():
     from sora_kit.lora import ADAPTERS
     for path in Path(ADAPTERS).glob("*.safetensors"): assert path.stat().st_size < 300_000 and load_lora(path).facts["look"] == path.stem
+
+
+@pytest.mark.parametrize("shares, strength", [((.1, .5, .93, 1., 1., 1.), .7), ((0., 0., 0., .1, .2, .5), 1.), ((.95,) * 6, .5)])
+def test_an_adapter_is_written_as_weak_as_its_look_allows(backbone, monkeypatch, shares, strength):
+    monkeypatch.setattr(adapt, "share_in_look", lambda base, lora, look, n, strengths: (dict(zip(strengths, shares)), None))
+    lora = adapter(backbone)
+    made = calibrated(backbone, lora, "blueprint", log=lambda line: None)
+    assert made.facts["strength"] == strength and all(torch.equal(made.up[k], lora.up[k] * strength) and torch.equal(made.down[k], lora.down[k]) for k in lora.up)

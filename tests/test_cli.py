@@ -110,7 +110,7 @@ def test_train(tmp_path, monkeypatch, capsys):
     assert main(["train", "toybox-64"]) == 0 and main(["train", "smoke", "--folder", "here"]) == 0
     assert calls == [("toybox-64", "runs/toybox-64"), ("smoke", "here")] and (tmp_path / "here/weights/tokenizer.json").exists()
     capsys.readouterr()
-    assert main(["train", "toybox-63"]) == 2 and "toybox-64, toybox-128" in capsys.readouterr().err
+    assert main(["train", "toybox-63"]) == 2 and "toybox-64, toybox-64-further, toybox-128" in capsys.readouterr().err
 
 
 # Groups of commands that live elsewhere

@@ -119,7 +119,7 @@ def test_a_reference_changes_the_film_and_nothing_does_not(session):
     assert not torch.equal(plain, one) and not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "ab2", "unipc-2", "rk4", "ancestral"])
+@pytest.mark.parametrize("sampler", ["euler", "heun", "ab2", "dpmpp-2m-sde", "unipc-2", "rk4", "ancestral"])
 def test_every_sampler_leads_known_cells_home(session, sampler):
     given = film()
     video, _ = halves(session, ended(session, inpaint=given, region=(0, 0, 32, 64), sampler=sampler, steps=4))

@@ -82,7 +82,7 @@ def test_interleaved_runs_do_not_disturb_each_other(session):
         assert torch.equal(run.latents[0], latents(session, prompt, 3, steps=3))
 
 
-@pytest.mark.parametrize("sampler", ["dpmpp-2m", "ancestral"])
+@pytest.mark.parametrize("sampler", ["dpmpp-2m", "dpmpp-2m-sde", "ancestral"])
 def test_a_batch_gives_what_each_prompt_gives_alone(session, sampler):
     prompts, seeds = ["a dog runs", "a red balloon floats up at night", "ein Hund am Strand"], [0, 5, 5]
     batch = list(sample_clips(session, prompts, seeds, steps=2, sampler=sampler, batch=2))

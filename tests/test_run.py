@@ -221,7 +221,7 @@ def test_deadlines_that_are_none(session, wrong):
 
 # Going back and editing
 
-@pytest.mark.parametrize("sampler", ["dpmpp-2m", "ancestral", "unipc-2"])
+@pytest.mark.parametrize("sampler", ["dpmpp-2m", "dpmpp-2m-sde", "ancestral", "unipc-2"])
 def test_going_back_changes_nothing(session, sampler):
     run = taken(Run(session, PROMPT, steps=3, seconds=3, sampler=sampler), 5)
     run.back(4)
@@ -352,7 +352,7 @@ def test_styles_and_modules_that_are_refused(dressed, wrong):
 
 # Forks
 
-@pytest.mark.parametrize("sampler", ["dpmpp-2m", "ancestral", "unipc-2", "heun", "ab2"])
+@pytest.mark.parametrize("sampler", ["dpmpp-2m", "dpmpp-2m-sde", "ancestral", "unipc-2", "heun", "ab2"])
 @pytest.mark.parametrize("at", [0, 1, 3, 4, 6])
 def test_a_fork_without_changes_gives_the_same_bits(session, sampler, at):
     run = taken(Run(session, PROMPT, 3, steps=3, seconds=3, sampler=sampler), at)
