@@ -116,7 +116,7 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
     "Make lessons in a look and train an adapter on them."
     need(look in LOOKS, "look", look, f"it must be {', '.join(LOOKS)}")
     with tempfile.TemporaryDirectory() as scratch:
-        place, start = Path(folder or scratch), time.time()
+        place, start = Path(folder or scratch) / look, time.time()            # each look its own: all shards of a folder are read
         for seed in range(lessons):
             if not (place / "clip" / f"{look}-{seed:03d}.json").exists(): make_lessons(base, look, place, 9_000_000 + seed)
             log(f"lessons {seed + 1}/{lessons}, {time.time() - start:.0f} s")
@@ -145,7 +145,7 @@ def share_in_look(base: Base, lora: LoRA, look: str, n: int = 32, scales: tuple[
     return dict(zip(scales, right.tolist())), films
 
 
-def calibrated(base: Base, lora: LoRA, look: str, n: int = 64, strengths: tuple[float, ...] = (.5, .6, .7, .8, .9, 1.), enough: float = .9, log=print) -> LoRA:
+def calibrated(base: Base, lora: LoRA, look: str, n: int = 64, strengths: tuple[float, ...] = (.5, .6, .7, .8, .9, 1.), enough: float = .8, log=print) -> LoRA:
     "The adapter, weakened until its scale 1 is the least of the strengths that puts so large a share of n stills in the look."
     shares, _ = share_in_look(base, lora, look, n, strengths)
     log(f"{look}: " + ", ".join(f"{share:.0%} in the look at {strength:g}" for strength, share in shares.items()))

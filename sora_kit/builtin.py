@@ -73,7 +73,7 @@ LOOKS = (("chalkboard", "Chalkboard", "white chalk on a green board"), ("bluepri
 
 def sora_style_adapters() -> list[ComponentSpec]:
     "The built-in styles."
-    trained = [ComponentSpec(f"sora_kit/{name}", f"sora_kit.lora:{cls}", summary, "style_adapter", {"stage": "model", "rank": 2})
+    trained = [ComponentSpec(f"sora_kit/{name}", f"sora_kit.lora:{cls}", summary, "style_adapter", {"stage": "model", "rank": 1})
                for name, cls, summary in LOOKS if (ADAPTERS / f"{name}.safetensors").is_file()]
     grain = Param("grain", float, .06, 0, .5, help="how grainy the film is, in shares of full white")
     return [*trained, ComponentSpec("sora_kit/film-noir", "sora_kit.looks:FilmNoir", "black and white, hard contrast, grain", "style_adapter",
