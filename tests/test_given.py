@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_model import write_tiny
 
 from sora_kit.cli import main
-from sora_kit.core import Audio, Clip
+from sora_kit.core import Audio, Clip, generator
 from sora_kit.files import InputError, MachineError
 from sora_kit.film import noise
 from sora_kit.flow import Pred
@@ -18,7 +18,7 @@ from sora_kit.guidance import CFG
 from sora_kit.material import level_of, sound_for
 from sora_kit.pipeline import Run, Session, generate, sample_clips
 from sora_kit.replay import replay
-from sora_kit.samplers import DPMpp2M, sample
+from sora_kit.samplers import DPMpp2MSDE, sample
 
 PROMPT = "a dog runs on the beach"
 
@@ -158,7 +158,7 @@ def test_a_run_without_inputs_is_what_it_was(session, seconds):
             if start is not None: x0 = layout.pack(torch.cat([start, layout.unpack(x0)[0][:, :, 5:]], 2), layout.unpack(x0)[1])
             return Pred(x, t, x0, "x0")
 
-        for _, x, _ in sample(DPMpp2M(), noise(layout, [3], piece), denoise, 3, generator=None): pass
+        for _, x, _ in sample(DPMpp2MSDE(), noise(layout, [3], piece), denoise, 3, generator=[generator(3, f"sampler/{piece}")]): pass
         found.append(x)
     assert torch.equal(torch.cat(found), ended(session, seconds=seconds))
 
