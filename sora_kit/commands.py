@@ -20,6 +20,8 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from .builtin import USUAL_SAMPLER
+
 # %% ../nbs/43a_commands.ipynb #eccc816d
 SECTIONS = {"plugins": "plugin_commands", "lessons": "lesson_commands"}     # group -> module
 
@@ -90,7 +92,7 @@ def generate(
         prompt: Annotated[str, typer.Argument(help="What the film shows, in English or German; with the extra 'languages' in thirteen more.")],
         output: Annotated[Path, typer.Option("--output", "-o", help="The film (.mp4), or only its sound (.wav).", metavar="FILE")],
         seed: Annotated[int, typer.Option(help="Another number gives another film.")] = 0,
-        steps: Steps = None, sampler: Sampler = "dpmpp-2m-sde", guidance: Guidance = None,
+        steps: Steps = None, sampler: Sampler = USUAL_SAMPLER, guidance: Guidance = None,
         seconds: Annotated[float | None, typer.Option(help="Length of the film, up to 20.")] = None,
         lang: Annotated[str | None, typer.Option(help="en or de; by default the words decide.")] = None,
         reading: Annotated[str | None, typer.Option(help="What the model reads in the prompt's place; '' for the prompt as it is, whatever its language.")] = None,
@@ -278,7 +280,7 @@ def evaluation(
         seed: Annotated[int, typer.Option(help="Of the prompts and of the clips.")] = 0,
         out: Annotated[Path, typer.Option("--json", help="Where the figures are written.", metavar="FILE")] = Path("sora-kit-eval.json"),
         lang: Annotated[str, typer.Option(help="Of the fresh prompts: en or de.")] = "en",
-        steps: Steps = None, sampler: Sampler = "dpmpp-2m-sde", guidance: Guidance = None,
+        steps: Steps = None, sampler: Sampler = USUAL_SAMPLER, guidance: Guidance = None,
         batch: Annotated[int, typer.Option(help="Clips that are made together.", min=1, max=256)] = 8,
         bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: quicker, and not what a user gets by default.")] = False,
         training: Annotated[Path | None, typer.Option(help="A training run's folder: also measure how near its clips are.", metavar="FOLDER")] = None,

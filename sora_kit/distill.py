@@ -11,23 +11,22 @@ import copy
 import random
 import shutil
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .adapt import Base, load_base
+from .adapt import Base, fit_thin, load_base
 from .batches import Latents, encode_shards
 from .data import make_clips, write_shard
 from .dit import DiT, groups_of, per_frame
 from .flow import half_log_snr, shift_times
 from .leap import leap_file, leaping, new_leap
 from .lora import ADAPTERS, LoRA, load_lora, save_lora
-from .recipes import TrainRecipe, cosine, step_generator
+from .recipes import TrainRecipe, step_generator
 from .text import load_tokenizer
-from .train import add_noise_to, all_blocks, velocity_error
+from .train import actor_cells, add_noise_to, all_blocks, velocity_error
 
 # %% ../nbs/28h_distill.ipynb #830524de
 SHIFT = 2.              # of the levels that leaps are taught between
@@ -73,9 +72,7 @@ def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g
     x, a = add_noise_to(z, each, g), add_noise_to(audio, t, g)
     z_right, a_right = shown_way(teacher, x, a, t, r, ids, given, scale)
     with leaping(base, leap, t - r): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
-    actor = (labels.view(n, groups, 1, *[cfg.grid // cfg.patch] * 2) > 0).float().repeat_interleave(cfg.patch, 3).repeat_interleave(cfg.patch, 4)
-    actor = per_frame(actor, cfg.fold, 1).transpose(1, 2)                                                       # [n,1,F,h,w]
-    return velocity_error(z_hat, z_right, each, 1 + 3 * actor) + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
+    return velocity_error(z_hat, z_right, each, 1 + 3 * actor_cells(labels, groups, cfg)) + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
 
 # %% ../nbs/28h_distill.ipynb #7846dba3
 def taken_over(leap: LoRA, old: LoRA) -> LoRA:
@@ -90,20 +87,14 @@ def fit_leap(base: Base, films: Latents, minutes: float, rank: int = 3, scale: f
     "Teach an adapter to leap for so many minutes, from nothing or from where an `old` one stands; `teacher`: the base's transformer, perhaps compiled; logs the loss every 20 steps."
     leap, teacher = new_leap(base.dit, rank, step_generator(seed, 0)), teacher or base.dit
     if old: leap = taken_over(leap, old)
-    weights = [x.requires_grad_() for x in (*leap.down.values(), *leap.up.values())]
-    opt, start, step, seen = torch.optim.AdamW(weights, rate, betas=(.9, .98), weight_decay=0.), time.time(), 0, []
-    while step < most and (progress := max((time.time() - start) / 60 / minutes, step / most)) < 1:
-        opt.param_groups[0]["lr"] = rate * cosine(progress, .05)
+
+    def loss_at(step):
         rng = random.Random(seed * 7_000_003 + step)
         loss = leap_loss(base, teacher, leap, films.batch(clips, rng), rng, step_generator(seed, step + 1), scale)
-        opt.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.)
-        opt.step()
-        seen.append(float(loss.detach())); step += 1
-        if step % 20 == 0: log(f"step {step}, {time.time() - start:.0f} s, loss {sum(seen[-20:]) / 20:.4f}")
-    facts = leap.facts | {"base": base.name, "weights": base.sha256, "steps": step, "seconds": round(time.time() - start), "guidance": scale, "shift": SHIFT}
-    return LoRA(*({k: x.detach() for k, x in d.items()} for d in (leap.down, leap.up)), facts)
+        return loss, loss.detach()
+
+    made = fit_thin(base, leap, loss_at, minutes, rate, most, log)
+    return replace(made, facts=made.facts | {"guidance": scale, "shift": SHIFT})
 
 # %% ../nbs/28h_distill.ipynb #ddfdeab6
 def main(arguments: list[str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .builtin import USUAL_SAMPLER
 from .core import Clip, generator
 from .files import MachineError, need
 from .film import denoiser, noise
@@ -38,7 +39,7 @@ def sample_clips(session: Session,
                  seeds: list[int],                # one for each prompt
                  steps: int | None = None,
                  guidance: float | str | None = None,
-                 sampler: str = "dpmpp-2m-sde",
+                 sampler: str = USUAL_SAMPLER,
                  batch: int = 16,
                  inputs: list[dict] | None = None,     # what else is given, for each prompt: [{"image": …}, …]
                  ) -> Iterator[Clip]:

@@ -11,6 +11,7 @@ from functools import partial
 
 from torch import Tensor
 
+from .builtin import USUAL_SAMPLER
 from .core import Clip, Component, Recipe, generator, machine_facts
 from .files import InputError, need
 from .film import LONGEST, Plan, able, film_seconds, finish, unheard
@@ -55,7 +56,7 @@ class Request:
                  prompt: str,
                  seed: int = 0,
                  steps: int | None = None,                # of each piece; by default 20, or 4 for a sampler that leaps
-                 sampler: str = "dpmpp-2m-sde",           # an id, perhaps with settings: "ancestral:eta=.5"
+                 sampler: str = USUAL_SAMPLER,            # an id, perhaps with settings: "ancestral:eta=.5"
                  guidance: float | str | None = None,     # a scale, or an id as for the sampler; by default 3.5, or none for a sampler that leaps
                  seconds: float | None = None,            # up to 20; by default the model's own length
                  lang: str | None = None,                 # "en" or "de"; by default the words decide

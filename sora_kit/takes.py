@@ -11,6 +11,7 @@ import inspect
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from .builtin import USUAL_SAMPLER
 from .core import Clip, vtt
 from .files import need
 from .hooks import ComponentSpec, Registry
@@ -18,7 +19,7 @@ from .run import Run
 from .trace import Trace
 
 # %% ../nbs/41a_takes.ipynb #66051b04
-KINDS = (("sampler", "sampler", "Sampler: how the steps are taken", "dpmpp-2m-sde", ""),
+KINDS = (("sampler", "sampler", "Sampler: how the steps are taken", USUAL_SAMPLER, ""),
          ("guidance", "guidance", "Guidance: how strictly the words are followed", "cfg:scale=3.5", ""),
          ("styles", "style_adapter", "Style", "", "none: as the model was trained"),
          ("audio", "audio_module", "Sound", "", "the model's own sound"))
