@@ -293,7 +293,7 @@ class DiT(nn.Module):
         t = torch.cat([torch.zeros_like(t_audio[:, None]), t_video, t_audio[:, None]], 1)  # [B,S]
         condition = self.time_in(time_embedding(t).to(video.dtype))                        # [B,S,D]
         given = self.given_tokens(text, reference)                                         # [B,M,D]
-        shown, skip = self.patches(video, condition[:, 1:-1])                              # [B,V,D]
+        shown, around = self.patches(video, condition[:, 1:-1])                            # [B,V,D]
         x = torch.cat([given, shown, self.audio_in(audio)], 1)                             # [B,N,D]
         M, V, L, G = given.shape[1], shown.shape[1], audio.shape[1], t_video.shape[1]
         lengths = torch.tensor([M] + [V // G] * G + [L], device=x.device)
@@ -305,7 +305,7 @@ class DiT(nn.Module):
             x = block(x, mod, cos, sin, L)
             if oracle and i == self.cfg.oracle_block: seen = self.oracle(x[:, M:M + V])
         x = self.final_norm(x) * (1 + self.final_scale(condition)[:, segment])
-        picture = self.patches.back(x[:, M:M + V], skip, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])
+        picture = self.patches.back(x[:, M:M + V], around, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])
         sound = self.audio_out(x[:, M + V:]) + audio * self.audio_straight(condition[:, -1:]).repeat(1, 1, self.cfg.audio_dim // self.cfg.mels)
         return (picture, sound, seen) if oracle else (picture, sound)
 
