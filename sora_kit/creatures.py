@@ -186,7 +186,8 @@ def four_legs(pen: Pen, p: Pose, front: float, back: float, hip: float, size: tu
 def dog(p: Pose) -> Pen:
     "A dog (c1) with a collar (c2): long muzzle, hanging ear, wagging tail."
     pen, coat = Pen(), p.rgb("c1")
-    y, rock = bob(p, .035, .018), .05 * p.amp * torch.sin(p.phase)
+    bound = running(p.amp)
+    y, rock = bob(p, .035, .018 + .03 * bound), (.05 + .13 * bound) * p.amp * torch.sin(p.phase)
     near_legs = four_legs(pen, p, .22, -.34, .33 + y, (.31, .070), coat, .80, .13)
     wag = torch.sin(9 * p.time + p.sway)
     pen.limb((-.42, .50 + y), (-.62, .76 + y + .04 * wag), .062, .047, coat, bend=.05 + .07 * wag)
@@ -209,16 +210,17 @@ def dog(p: Pose) -> Pen:
 def cat(p: Pose) -> Pen:
     "A cat (c1): pointed ears, stripes, green eyes, a tail held high."
     pen, coat, stripe = Pen(), p.rgb("c1"), dark(p.rgb("c1"), .55)
-    y = bob(p, .025, .012)
+    bound = running(p.amp)
+    y, rock = bob(p, .025, .012 + .03 * bound), .16 * bound * p.amp * torch.sin(p.phase)
     near_legs = four_legs(pen, p, .17, -.30, .28 + y, (.265, .060), coat, .66, .09)
     pen.limb((-.36, .42 + y), (-.56, .88 + y), .056, .050, coat, bend=-.10 + .06 * torch.sin(3 * p.time + p.sway), alpha=0.)
     pen.limb((-.36, .42 + y), (-.30, .40 + y), .06, .05, coat, join=.06)
     near_legs()
-    pen.limb((-.27, .40 + y), (.19, .42 + y), .16, .15, coat)
+    pen.limb((-.27, .40 + y - rock * .4), (.19, .42 + y + rock * .4), .16, .15, coat)
     for x in (-.22, -.07, .08):
         pen.limb((x, .60 + y), (x + .02, .45 + y), .028, .016, stripe, clip=1., shade=0.)
     pen.ball((.10, .30 + y), .13, .07, col=pale(coat, .6), shade=.2, clip=1.)
-    hx, hy = .34, .69 + y
+    hx, hy = .34, .69 + y + rock * .3
     for x in (-.135, .125):
         pen.box((hx + x, hy + .20), .10, .12, rot=-x * 1.2, rd=.02, top=.022, col=coat)
     pen.box((hx + .125, hy + .18), .048, .066, rot=-.15, rd=.01, top=.012, col=(.95, .62, .62), shade=0., clip=1.)

@@ -67,10 +67,10 @@ def scene_from(d: dict) -> Scene:
     return Scene(**{**d, "actors": tuple(Actor(**a) for a in d["actors"]), "bursts": tuple(map(tuple, d["bursts"]))})
 
 
-def practice(rng: random.Random, hard: float = .3) -> Scene:
-    "A training scene; a share of `hard` shows what is rare and difficult: landings, which few clips have, and small things on strings."
+def practice(rng: random.Random, hard: float = .4) -> Scene:
+    "A training scene; a share of `hard` shows what is rare and difficult: landings, which few clips have, small things on strings, and four legs that run."
     if rng.random() >= hard: return sample_scene(rng)
-    kind, motion = rng.choice((("child", "jumps"), ("dog", "jumps"), ("cat", "jumps"), ("robot", "jumps"), ("ball", "bounces"), ("ball", "bounces"), ("balloon", "floats")))
+    kind, motion = rng.choice((("child", "jumps"), ("dog", "jumps"), ("cat", "jumps"), ("robot", "jumps"), ("ball", "bounces"), ("ball", "bounces"), ("balloon", "floats"), ("dog", "runs"), ("dog", "runs"), ("cat", "runs"), ("cat", "walks")))
     return sample_scene(rng, kind, motion)
 
 

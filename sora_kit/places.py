@@ -88,22 +88,22 @@ def rain(view: View, t: Tensor, pattern: Tensor) -> Tensor:
     "Coverage [n,T,H,W] of slanted streaks at three depths for patterns [n,1,1,1]; it repeats after half a second."
     phases, frame = torch.unique(torch.remainder(t.flatten(), .5), return_inverse=True)
     t, alpha, ppu = phases.view(1, -1, 1, 1), 0., view.H / 2
-    for n, (wide, speed, length, strength) in enumerate(((.12, 2.4, .10, .26), (.18, 3.2, .16, .34), (.30, 4.0, .24, .42))):
+    for n, (wide, speed, length, strength) in enumerate(((.20, 2.4, .16, .34), (.30, 3.2, .26, .50), (.50, 4.0, .40, .66))):
         x = (view.x + view.y * .14) / wide
         i = x.floor()
         y = view.y * 4 / speed + t * 4 + hash01(pattern, i, seed=n) * 7     # two cells in half a second
         j = y.floor()
         h = hash01(pattern, i, torch.remainder(j, 2), seed=n + 7)
         dx, dy = (x - i - .2 - .6 * h) * wide, (y - j - .5) * speed / 4
-        streak = cov(dx.abs() - max(.30 / ppu, .004), ppu) * ((length - dy.abs()) / (.5 * length)).clamp(0, 1)
+        streak = cov(dx.abs() - max(.40 / ppu, .007), ppu) * ((length - dy.abs()) / (.5 * length)).clamp(0, 1)
         alpha = alpha + streak * strength
-    return alpha.clamp(max=.6)[:, frame]
+    return alpha.clamp(max=.75)[:, frame]
 
 # %% ../nbs/12d_places.ipynb #242254c6
 def snow(view: View, t: Tensor, pattern: Tensor) -> Tensor:
     "Coverage [n,T,H,W] of swaying flakes at three depths for patterns [n,1,1,1]."
     alpha, ppu = None, view.H / 2
-    for n, (cell, speed, radius, strength) in enumerate(((.22, .30, .016, .65), (.34, .40, .023, .8), (.56, .55, .032, .9))):
+    for n, (cell, speed, radius, strength) in enumerate(((.30, .30, .024, .70), (.46, .40, .036, .9), (.72, .55, .054, 1.))):
         x = (view.x + .04 * torch.sin(t * 3 + view.y * 4 + n)) / cell
         y = (view.y + t * speed) / cell
         i, j = x.floor(), y.floor()
@@ -126,9 +126,11 @@ def weather(
     if kind not in ("rain", "snow"): return colour
     patterns, clip = torch.unique(torch.remainder(seed.long(), PATTERNS), return_inverse=True)
     alpha = (rain if kind == "rain" else snow)(view, t.view(1, -1, 1, 1), patterns.view(-1, 1, 1, 1))[clip]
-    white = torch.tensor([.86, .92, 1.] if kind == "rain" else [1., 1., 1.], device=colour.device)
-    light = torch.tensor(time.ambient, device=colour.device) * .6 + .4
-    return blend(colour, (white * light).view(1, 1, 3, 1, 1), alpha)
+    tint = lambda *rgb: torch.tensor(rgb, device=colour.device).view(1, 1, 3, 1, 1)
+    light = tint(*time.ambient) * .6 + .4
+    air, share, drops = (tint(.34, .41, .52), .20, tint(.86, .92, 1.)) if kind == "rain" else (tint(.93, .96, 1.), .22, tint(1., 1., 1.))
+    colour = torch.lerp(colour, air * light, share)                        # dull under rain, pale under snow
+    return blend(colour, drops * light, alpha)
 
 # %% ../nbs/12d_places.ipynb #9a187a6b
 KERB = -.667   # y at which the road begins

@@ -173,7 +173,7 @@ def _pair(rng, first, relation, tier, place):
 def _bursts(rng, n=3):
     "Fireworks: the first shell opens early, the others follow."
     times = [.25 + SECONDS * k / n + rng.uniform(0., .3) for k in range(n)]
-    return tuple((rng.uniform(-.7, .7), rng.uniform(.4, .72), t, rng.uniform(.32, .48), rng.choice(COLOURS[:8])) for t in times)
+    return tuple((rng.uniform(-.7, .7), rng.uniform(.4, .72), t, rng.uniform(.44, .60), rng.choice(COLOURS[:8])) for t in times)
 
 # %% ../nbs/13_scenes.ipynb #e8610bf8
 def sample_scene(

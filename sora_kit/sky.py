@@ -242,7 +242,7 @@ def ring(r: Tensor, angle: Tensor, ppu: Tensor, radius: Tensor, tail: Tensor, sp
     beyond = (along - radius).clamp(min=0) + (radius - tail - along).clamp(min=0)
     bright = ((along - radius + tail) / tail).clamp(0, 1)
     distance2 = across * across + beyond * beyond
-    return torch.exp(-distance2 * (ppu / .8) ** 2) * (.40 + .60 * bright) + .35 * torch.exp(-distance2 / .0009) * bright
+    return torch.exp(-distance2 / (.8 / ppu + .009) ** 2) * (.45 + .55 * bright) + .5 * torch.exp(-distance2 / .0014) * bright
 
 # %% ../nbs/12a_sky.ipynb #406a7f67
 def burst(X: Tensor, Y: Tensor, ppu: Tensor, age: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -253,7 +253,7 @@ def burst(X: Tensor, Y: Tensor, ppu: Tensor, age: Tensor, size: Tensor) -> tuple
     fade = (1 - since / 1.5) * (age >= 0).float()
     radius, fallen = size * (1 - torch.exp(-since * 3.2)), Y + .16 * since * since
     r, angle, tail = (X * X + fallen * fallen).sqrt(), torch.atan2(fallen, X), radius * .45 * torch.exp(-since * 1.2) + .02
-    sparks = ring(r, angle, ppu, radius, tail, 14) + ring(r, angle + .4, ppu, radius * .62, tail * .62, 10)
+    sparks = ring(r, angle, ppu, radius, tail, 12) + ring(r, angle + .4, ppu, radius * .60, tail * .62, 8)
     flash = torch.exp(-5 * X * X) * torch.exp(-5 * Y * Y) * (torch.exp(-4 * since) * fade)
     return rocket, (sparks * fade.sqrt()).clamp(0, 1), flash
 
@@ -274,7 +274,7 @@ def fireworks(
         hue = shaped([PALETTE[b[4]] for b in row], 1, 3, 1, 1)
         rocket, sparks, flash = burst(X - x, Y - y, ppu, t - start, size)
         colour = blend(colour, shaped((1., .9, .6), 1, 3, 1, 1), rocket, rows)
-        colour = blend(colour, hue * .5, flash, rows, light=True)
+        colour = blend(colour, hue * .8, flash, rows, light=True)
         colour = blend(colour, hue * .75 + .30, sparks, rows)
     return colour
 
@@ -282,7 +282,7 @@ def fireworks(
 def dusk(s: Setting, colour: Tensor, bursts: list) -> Tensor:
     "Darken the upper sky of the clips that have fireworks."
     has = torch.tensor([float(len(clip) > 0) for clip in bursts], device=colour.device).view(-1, 1, 1, 1)
-    return blend(colour, s.raw("241F4C"), .42 * has * smoothstep(s.view.y, -.2, .6).expand(-1, -1, -1, s.view.W))
+    return blend(colour, s.raw("241F4C"), .66 * has * smoothstep(s.view.y, -.3, .35).expand(-1, -1, -1, s.view.W))
 
 
 def sky(s: Setting, bursts: list = ()) -> Tensor:
