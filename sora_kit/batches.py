@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .captions import describe
+from .captions import describe, nameless
 from .codec import Codec
 from .data import read_shard
 from .dit import groups_of
@@ -63,7 +63,7 @@ class Latents:
         return rng.randrange(len(self))
 
     def batch(self, n: int, rng: random.Random):
-        "z [n,C,F,h,w], audio [n,L,512], text ids, portraits [n,3,32,32], oracle labels [n,tokens] and facts [n,4+actors], on the CPU."
+        "z [n,C,F,h,w], audio [n,L,512], text ids, portraits [n,3,32,32] (in half of the batches, there to 60 %; all zeros: none), oracle labels [n,tokens] and facts [n,4+actors], on the CPU."
         rows = [self.row(rng.random(), rng) for _ in range(n)]
         flip = [rng.random() < .5 for _ in rows]
         take = lambda k: torch.from_numpy(np.stack([self.arrays[k][i] for i in rows]))
@@ -71,9 +71,13 @@ class Latents:
         labels = torch.stack([x.flip(-1) if m else x for x, m in zip(take("labels"), flip)]).flatten(1).long()
         audio = take("sound").float() if "sound" in self.arrays else z.new_zeros(len(rows), 0, self.recipe.dit.audio_dim)
         scenes = [mirrored(self.scenes[i]) if m else self.scenes[i] for i, m in zip(rows, flip)]
-        texts = [describe(scene, rng, "de" if rng.random() < self.recipe.german else "en") for scene in scenes]
+        seen = rng.random() < .5
+        shown = [seen and rng.random() < .6 for _ in rows]
+        unnamed = [known and len(scene.actors) == 1 and rng.random() < self.recipe.nameless for known, scene in zip(shown, scenes)]
+        texts = [(nameless if who else describe)(scene, rng, "de" if rng.random() < self.recipe.german else "en") for scene, who in zip(scenes, unnamed)]
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
-        return z, audio, ids, take("portraits").permute(0, 3, 1, 2).float() / 255, labels, torch.tensor([facts_of(scene) for scene in scenes])
+        portrait = take("portraits").permute(0, 3, 1, 2).float() / 255 * torch.tensor(shown).float().view(-1, 1, 1, 1)
+        return z, audio, ids, portrait, labels, torch.tensor([facts_of(scene) for scene in scenes])
 
 # %% ../nbs/27c_batches.ipynb #44ecdef7
 def as_stills(batch, fold: int, rng: random.Random):
