@@ -24,7 +24,7 @@ from .captions import describe
 from .codec import Codec, CodecConfig
 from .data import make_clips, write_shard
 from .dit import DiT, DiTConfig
-from .files import load_index, load_sharded, need
+from .files import SHIPPED, load_index, load_sharded, need
 from .looks import LOOKS, colours, judge_for
 from .lora import ADAPTERS, LoRA, new_lora, save_lora, styled
 from .recipes import TrainRecipe, cosine, mixed, step_generator
@@ -43,7 +43,7 @@ class Base:
     frames: int
 
 
-def load_base(folder: Path = ADAPTERS.parent, name: str = "toybox-64") -> Base:
+def load_base(folder: Path = SHIPPED, name: str = "toybox-64") -> Base:
     "Transformer and codec from a folder of weights, frozen."
     index, digest = load_index(folder, name)
     facts = json.loads(index["metadata"]["config"])
@@ -176,7 +176,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--minutes", type=float, default=3., help="of training a look")
     parser.add_argument("--rank", type=int, default=1, help="of the transformer's layers")
     parser.add_argument("--thin", type=int, default=4, help="rank of the small layers before and after the transformer")
-    parser.add_argument("--weights", type=Path, default=ADAPTERS.parent, help="folder of the base model")
+    parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of the base model")
     parser.add_argument("--out", type=Path, default=ADAPTERS)
     parser.add_argument("--lessons", type=Path, default=None, help="folder that keeps the lessons")
     parser.add_argument("--shards", type=int, default=30, help="lessons, 32 films each")

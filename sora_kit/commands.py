@@ -158,7 +158,8 @@ def described(about: dict) -> str:
 def info(as_json: Json = False, weights: Weights = None):
     "Say which model is there, whether its files are whole, and which samplers and guidance rules can be chosen."
     def work():
-        from sora_kit.session import Session, SHIPPED
+        from sora_kit.files import SHIPPED
+        from sora_kit.session import Session
         session, folder = Session(weights), Path(weights or SHIPPED)
         b = session.backbone
         about = {"model": b.name, "sha256": b.sha256, "folder": str(folder), "frames": b.layout.frames, "fps": str(b.layout.fps),

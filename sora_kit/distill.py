@@ -21,9 +21,10 @@ from .adapt import Base, fit_thin, load_base
 from .batches import Latents, encode_shards
 from .data import make_clips, write_shard
 from .dit import DiT, groups_of, per_frame
+from .files import SHIPPED
 from .flow import half_log_snr, shift_times
 from .leap import leap_file, leaping, new_leap
-from .lora import ADAPTERS, LoRA, load_lora, save_lora
+from .lora import LoRA, load_lora, save_lora
 from .recipes import TrainRecipe, step_generator
 from .text import load_tokenizer
 from .train import actor_cells, add_noise_to, all_blocks, velocity_error
@@ -105,7 +106,7 @@ def main(arguments: list[str]) -> None:
     ask.add_argument("--guidance", type=float, default=3.5, help="that is baked in")
     ask.add_argument("--films", type=Path, help="folder in which training has left its films; by default new ones are drawn in runs/leap")
     ask.add_argument("--shards", type=int, default=16, help="of 250 films, if they are drawn")
-    ask.add_argument("--weights", type=Path, default=ADAPTERS.parent)
+    ask.add_argument("--weights", type=Path, default=SHIPPED)
     ask.add_argument("--anew", action="store_true", help="start from nothing even if there is an adapter, perhaps of earlier weights, to go on from")
     o = ask.parse_args(arguments)
     base, folder = load_base(o.weights), o.films or Path("runs/leap")

@@ -18,8 +18,8 @@ import torch
 from .adapt import Base, load_base
 from .captions import describe
 from .codec import Codec
-from .detector import WEIGHTS, Detector, Examples, answers, fit_detector, load_detector, pictures, present, round_trip, save_detector
-from .files import need, write_atomic
+from .detector import Detector, Examples, answers, fit_detector, load_detector, pictures, present, round_trip, save_detector
+from .files import SHIPPED, need, write_atomic
 from .looks import LOOKS, judge_for
 from .lora import ADAPTERS, LoRA, load_lora, styled
 from .metrics import wilson
@@ -49,7 +49,7 @@ def joined(parts: list[Examples]) -> Examples:
     return Examples(*(torch.cat([getattr(p, k) for p in parts]) for k in vars(parts[0])))
 
 # %% ../nbs/29f_look_eval.ipynb #1f380bda
-FILE = WEIGHTS / "detector-looks.safetensors"
+FILE = SHIPPED / "detector-looks.safetensors"
 
 
 def named(net: Detector, stills: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> None:
     ask = argparse.ArgumentParser(prog="python -m sora_kit.look_eval", description="Judge the style adapters.")
     ask.add_argument("--teach", action="store_true", help="first teach the detector of looks anew (minutes)")
     ask.add_argument("--n", type=int, default=132, help="sentences an adapter")
-    ask.add_argument("--weights", type=Path, default=WEIGHTS)
+    ask.add_argument("--weights", type=Path, default=SHIPPED)
     ask.add_argument("--adapters", type=Path, default=ADAPTERS)
     o = ask.parse_args(arguments)
     base, kept = load_base(o.weights), FILE.with_suffix(".json")

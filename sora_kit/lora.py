@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .dit import DiT, DiTConfig
-from .files import broken, check_header, load_tensors, need, parse_json, read_bytes, save_tensors
+from .files import SHIPPED, broken, check_header, load_tensors, need, parse_json, read_bytes, save_tensors
 
 # %% ../nbs/28e_lora.ipynb #6970cac0
 PARTS = ("attention.qkv", "attention.out", "feed.gate_up", "feed.down")
@@ -134,7 +134,7 @@ def load_lora(path: str | Path) -> LoRA:
     return LoRA(down, up, facts)
 
 # %% ../nbs/28e_lora.ipynb #4f497b08
-ADAPTERS = Path(__file__).parent / "weights" / "adapters" if "__file__" in globals() else Path("../sora_kit/weights/adapters").resolve()
+ADAPTERS = SHIPPED / "adapters"
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from .common_checks import Untouched, controls, light_listing, replays
 from .components import ComponentSpec
 from .contract import Check, Skip, bound, hold
 from .dit import DiT, DiTConfig
-from .files import load_index, raw
-from .session import DEFAULT_MODEL, SHIPPED
+from .files import SHIPPED, load_index, raw
+from .session import DEFAULT_MODEL
 
 # %% ../nbs/32f_style_checks.ipynb #001ce748
 TINY = DiTConfig(width=32, depth=2, heads=2, hidden=32, audio_hidden=16, channels=4, local=8, oracle_block=0)
