@@ -85,11 +85,11 @@ SMALL_WORDS = {
           " movie picture image cinematic photo camera dressed wearing wears in side still facing looking look looks air hand music mood"
           " sky light background nearby music set playing plays falls falling cut light overhead towards toward right left outside then"
           " very slowly quickly upwards upward out anchor city parisian sound sounds please make create generate style like my your our s"
-          " t so just or but also during long hour early late full high low",
+          " t so just or but also during long hour early late full high low somebody someone",
     "de": "ein eine einen einem einer eines der die das den dem des in im an am auf aus von vom zu zum zur nach über unter durch um für"
           " ist sind bin war es er sie man wir dazu während sich entlang oben empor auf ab hoch still Aufnahme Film Video Szene Clip Bild"
           " filmische filmischen Kamera Hand Musik Stimmung Himmel Luft Hintergrund sieht sehen gibt zu rechts links Blick nähe ans ins"
-          " beim als wie auch dort hier sehr langsam schnell mein meine dein bitte mache erstelle zeigt Licht oder aber"}
+          " beim als wie auch dort hier sehr langsam schnell mein meine dein bitte mache erstelle zeigt Licht oder aber jemand jemanden"}
 NEAREST = {
     "child": "man men woman women person people human guy lady baby toddler teenager adult mother father mum mom dad grandma grandpa"
              " friend student teacher dancer princess king queen knight wizard Mann Männer Frau Frauen Mensch Person Leute Baby Mutter"
