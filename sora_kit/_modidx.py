@@ -1657,6 +1657,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'sora_kit.studio.Studio._load': ('studio.html#studio._load', 'sora_kit/studio.py'),
                                  'sora_kit.studio.Studio._look': ('studio.html#studio._look', 'sora_kit/studio.py'),
                                  'sora_kit.studio.Studio._make': ('studio.html#studio._make', 'sora_kit/studio.py'),
+                                 'sora_kit.studio.Studio._menus': ('studio.html#studio._menus', 'sora_kit/studio.py'),
                                  'sora_kit.studio.Studio._open_run': ('studio.html#studio._open_run', 'sora_kit/studio.py'),
                                  'sora_kit.studio.Studio._open_steps': ('studio.html#studio._open_steps', 'sora_kit/studio.py'),
                                  'sora_kit.studio.Studio._pause': ('studio.html#studio._pause', 'sora_kit/studio.py'),

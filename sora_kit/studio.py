@@ -90,9 +90,11 @@ class Studio:
     def _welcome(self):
         if self.session is None: return
         b = self.session.backbone
-        self.tell({"say": "ready", "kinds": menus(self.session.registry), "busy": self.busy, "prompt": self.prompt, "seconds": native(b.layout),
+        self.tell({"say": "ready", "kinds": self._menus(), "busy": self.busy, "prompt": self.prompt, "seconds": native(b.layout),
                    "model": f"{b.name} on {b.device}, {len(self.session.registry)} parts installed."})
         for take in self.takes: self._show(take, fresh=False)
+
+    def _menus(self) -> list[dict]: return menus(self.session.registry, self.session.backbone.leap is not None)
 
     def _read(self, prompt: str, n: int, audio: str = ""):
         "What a prompt says; quick enough for every pause in typing."
@@ -217,7 +219,7 @@ class Studio:
                 path = Path(folder) / "run"
                 path.write_bytes(data)
                 run = Run.open(path, self.session)
-            asked = form_of(run, menus(self.session.registry))
+            asked = form_of(run, self._menus())
             run.pause()
             self.tell({"say": "opened", "settings": asked})
             self._begin(Job(run, Trace(run), [(run.at, asked)], str(name)[:200]))

@@ -25,11 +25,11 @@ KINDS = (("sampler", "sampler", "Sampler: how the steps are taken", USUAL_SAMPLE
          ("audio", "audio_module", "Sound", "", "the model's own sound"))
 
 
-def menus(registry: Registry) -> list[dict]:
-    "For each kind that `Run` takes: its title, and the components that are installed with their settings, ready for JSON."
+def menus(registry: Registry, leap: bool = False) -> list[dict]:
+    "For each kind that `Run` takes: its title, and the components that are installed with their settings, ready for JSON; leap: whether the model can leap."
     known, found = inspect.signature(Run).parameters, []
     for key, kind, title, start, nothing in KINDS:
-        specs = [s for s in registry.of_kind(kind) if not s.caps.get("flow_map")]
+        specs = [s for s in registry.of_kind(kind) if leap or not s.caps.get("flow_map")]
         names = [s.name for s in specs]
         if key in known and specs:
             rows = [described(s, s.id if names.count(s.name) > 1 else s.name) for s in specs]
@@ -41,7 +41,7 @@ def described(spec: ComponentSpec, name: str) -> dict:
     "A component as the browser needs it: texts and numbers only."
     params = [{"name": p.name, "type": p.type.__name__, "default": p.default, "low": p.low, "high": p.high, "choices": list(p.choices),
                "help": p.help} for p in spec.params]
-    return {"name": name, "summary": spec.summary, "params": params}
+    return {"name": name, "summary": spec.summary, "params": params, "leaps": bool(spec.caps.get("flow_map"))}
 
 # %% ../nbs/41a_takes.ipynb #74081357
 WORDS = {int: "a whole number", float: "a number", str: "text"}

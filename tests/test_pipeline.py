@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_model import write_tiny
+from tiny_model import write_leaper, write_tiny
 
 import sora_kit
 from sora_kit.core import Clip, Recipe
@@ -16,8 +16,8 @@ from sora_kit.files import InputError, load_index
 from sora_kit.film import Plan, cross_fade, denoiser
 from sora_kit.guidance import CFG
 from sora_kit.hooks import BUILTIN, ComponentSpec
-from sora_kit.leap import leap_file, new_leap
-from sora_kit.lora import LoRA, save_lora
+from sora_kit.leap import leap_file
+from sora_kit.lora import save_lora
 from sora_kit.pipeline import Run, Session, generate, sample_clips
 from sora_kit.replay import replay
 from sora_kit.session import Given, Layout
@@ -237,12 +237,7 @@ print(sorted(n.partition(".")[2] for n in world))
 @pytest.fixture(scope="module")
 def leaper(tmp_path_factory):
     "A session whose tiny model was given an adapter for leaps, of random numbers."
-    folder = write_tiny(tmp_path_factory.mktemp("leaper"))
-    before, g = Session(folder), torch.Generator().manual_seed(5)
-    idle = new_leap(before.backbone.dit, 2, g)
-    up = {k: .1 * torch.randn(v.shape, generator=g) for k, v in idle.up.items()}
-    save_lora(leap_file(folder, "tiny"), LoRA(idle.down, up, {"weights": before.backbone.sha256, "shift": 2., "guidance": 3.5}))
-    return Session(folder)
+    return Session(write_leaper(tmp_path_factory.mktemp("leaper"), 5))
 
 
 def test_a_leaping_film_asks_four_times_without_guidance_and_replays(leaper, monkeypatch):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from tiny_model import write_tiny
+from tiny_model import write_leaper, write_tiny
 
 from sora_kit.files import InputError
 from sora_kit.hooks import ComponentSpec, Param
@@ -185,6 +185,16 @@ def test_the_length_of_a_film(folder, session):
     assert take.clip.seconds == pytest.approx(3, abs=.1) and "seconds=3" in take.code
     assert form_of(Run(session, "a dog", steps=2, seconds=3), menus(session.registry))["seconds"] == 3 and "seconds" not in form_of(Run(session, "a dog", steps=2), menus(session.registry))
     with pytest.raises(InputError, match="seconds"): read_settings({"seconds": "long"})
+
+
+def test_a_model_that_can_leap_offers_it_and_a_draft_asks_four_times(session, tmp_path):
+    samplers = lambda desk: {c["name"]: c["leaps"] for c in desk.said("ready")[0]["kinds"][0]["components"]}
+    desk = Desk(Session(write_leaper(tmp_path)))
+    assert samplers(desk)["flow-map"] and not samplers(desk)["euler"] and "flow-map" not in samplers(Desk(session))
+    desk.make(sampler="flow-map", guidance="none", steps=4)
+    assert len(desk.studio.takes[0].job.run) == 4 and "sampler='flow-map'" in desk.studio.takes[0].code
+    desk.make(sampler="flow-map", guidance="cfg:scale=3.5", steps=4)
+    assert "baked in" in desk.said("problem")[-1]["text"] and len(desk.studio.takes) == 1
 
 
 def test_a_plugin_appears_in_the_menu_with_its_controls(folder):

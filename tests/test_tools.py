@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_model import write_tiny
+from tiny_model import write_leaper, write_tiny
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
@@ -15,8 +15,6 @@ import measure_samplers
 from bench_model import Speed, Taken
 from measure_samplers import Bench, Line
 from sora_kit.hooks import ComponentSpec
-from sora_kit.leap import leap_file, new_leap
-from sora_kit.lora import LoRA, save_lora
 from sora_kit.pipeline import Session
 from sora_kit.prompts import held_out_prompts
 
@@ -89,12 +87,7 @@ def test_the_table_of_a_tiny_model(folder, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def leaper(tmp_path_factory):
     "A folder of weights with an adapter for leaps, of random numbers."
-    folder, g = write_tiny(tmp_path_factory.mktemp("leaper")), torch.Generator().manual_seed(0)
-    model = Session(folder).backbone
-    idle = new_leap(model.dit, 2, g)
-    up = {k: .1 * torch.randn(v.shape, generator=g) for k, v in idle.up.items()}
-    save_lora(leap_file(folder, "tiny"), LoRA(idle.down, up, {"weights": model.sha256, "shift": 2., "guidance": 3.5}))
-    return folder
+    return write_leaper(tmp_path_factory.mktemp("leaper"))
 
 
 def test_weights_that_leap_bring_one_sampler_more_that_is_measured_once_and_counted_once(leaper):

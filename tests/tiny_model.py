@@ -9,6 +9,9 @@ from sora_kit.audio import Vocoder
 from sora_kit.codec import Codec, CodecConfig
 from sora_kit.dit import DiT, DiTConfig
 from sora_kit.files import save_sharded
+from sora_kit.leap import leap_file, new_leap
+from sora_kit.lora import LoRA, save_lora
+from sora_kit.session import Session
 from sora_kit.text import load_tokenizer, save_tokenizer
 
 DIT = DiTConfig(width=32, depth=1, heads=2, hidden=32, audio_hidden=16, channels=4, local=8, oracle_block=0)
@@ -32,4 +35,13 @@ def write_tiny(folder: Path, vocoder: bool = True, name: str = "tiny", dtype=tor
     folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(tokenizer, folder / "tokenizer.json")
     save_sharded(folder, name, tensors, {"config": json.dumps(config)}, limit=300_000)
+    return folder
+
+
+def write_leaper(folder: Path, seed: int = 0) -> Path:
+    "The same, with an adapter for leaps of random numbers."
+    model, g = Session(write_tiny(folder)).backbone, torch.Generator().manual_seed(seed)
+    idle = new_leap(model.dit, 2, g)
+    up = {k: .1 * torch.randn(v.shape, generator=g) for k, v in idle.up.items()}
+    save_lora(leap_file(folder, model.name), LoRA(idle.down, up, {"weights": model.sha256, "shift": 2., "guidance": 3.5}))
     return folder

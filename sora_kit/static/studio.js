@@ -73,7 +73,8 @@ function render({ model, el }) {
   let stepCount = 20;
   const steps = slider("Steps", { min: 1, max: 60, value: stepCount, change: v => stepCount = v });
   const more = h("div", { class: "menus", onchange: () => ask() });
-  const generate = h("button", { type: "button", class: "main", disabled: true, onclick: start }, "Generate");
+  const generate = h("button", { type: "button", class: "main", disabled: true, onclick: () => start() }, "Generate");
+  const draft = h("button", { type: "button", hidden: true, title: "four leaps in place of all the steps: quicker, and a little rougher", onclick: () => start({ sampler: leaper().name, guidance: "none", steps: 4 }) }, "Quick draft");
   const pause = h("button", { type: "button", hidden: true, onclick: () => send("pause") }, "Pause");
   const cancel = h("button", { type: "button", hidden: true, onclick: () => { send("cancel"); state.textContent = "Stopping …"; } }, "Cancel");
   const keys = h("span", { class: "quiet" }, "or Ctrl + Enter");
@@ -112,7 +113,7 @@ function render({ model, el }) {
 
   root.append(h("div", { class: "two desk" },
     h("div", { class: "asking" }, h("label", { class: "field" }, h("span", {}, "What should the film show?"), prompt),
-      h("div", { class: "row go" }, generate, pause, cancel, keys), problem, understood, examples,
+      h("div", { class: "row go" }, generate, draft, pause, cancel, keys), problem, understood, examples,
       h("div", { class: "row" }, h("label", { class: "field seed" }, h("span", {}, "Seed"), seed), dice, steps),
       h("details", {}, h("summary", {}, "Sampler, guidance, style, sound and length"), more, h("div", { class: "row under" }, h("label", { class: "field" }, h("span", {}, "Seconds of film"), length), reopen))),
     h("div", { class: "seeing" }, stage, bar, state, tools, steer)), code, past);
@@ -131,7 +132,7 @@ function render({ model, el }) {
   }
   const complain = text => { problem.textContent = text; problem.hidden = !text; if (text && understood.textContent === text) understood.replaceChildren(); };
   function working(on) {
-    busy = on; generate.disabled = on; pause.hidden = cancel.hidden = bar.hidden = !on; keys.hidden = on; pause.textContent = "Pause"; root.setAttribute("aria-busy", String(on));
+    busy = on; generate.disabled = draft.disabled = on; pause.hidden = cancel.hidden = bar.hidden = !on; keys.hidden = on; pause.textContent = "Pause"; root.setAttribute("aria-busy", String(on));
     if (on && document.activeElement === generate) cancel.focus();
     else if (!on && root.contains(document.activeElement) && document.activeElement === cancel) generate.focus();
   }
@@ -140,8 +141,11 @@ function render({ model, el }) {
     const settings = { prompt: prompt.value, seed: Number(seed.value), steps: stepCount };
     if (Number(length.value) !== info.seconds) settings.seconds = Number(length.value);
     for (const [kind, { value }] of Object.entries(menus)) if (value()) settings[kind] = value();
+    if (settings.sampler && leaper(settings.sampler)) settings.guidance = "none";                  // it learned to leap where guidance leads
     return settings;
   }
+  // The sampler that leaps: of this name, or the first one there is.
+  const leaper = name => info.kinds.find(k => k.key === "sampler")?.components.find(c => c.leaps && (name === undefined || c.name === name.split(":")[0]));
 
   function starting() {
     complain(""); working(true); bar.value = 0; state.textContent = "Starting …"; steer.hidden = true;
@@ -149,9 +153,9 @@ function render({ model, el }) {
     snow(); seen.textContent = "Pure noise: so it begins."; stage.replaceChildren(h("div", { class: "growing" }, preview, seen));
   }
 
-  function start() {
+  function start(changed = {}) {
     if (generate.disabled) return;
-    const settings = wanted();
+    const settings = { ...wanted(), ...changed };
     starting(); send("generate", { settings });
   }
 
@@ -229,7 +233,7 @@ function render({ model, el }) {
   const on = {
     ready(m) {
       if (!info.kinds.length && !calm()) root.scrollIntoView({ block: "start", behavior: "smooth" });
-      info = m; build(); length.value = m.seconds; generate.disabled = busy || m.busy; state.textContent = m.busy ? "Working …" : `Ready. ${m.model}`; if (m.busy) working(true);
+      info = m; build(); length.value = m.seconds; generate.disabled = draft.disabled = busy || m.busy; draft.hidden = !leaper(); state.textContent = m.busy ? "Working …" : `Ready. ${m.model}`; if (m.busy) working(true);
       if (!prompt.value) { prompt.value = m.prompt || ""; ask(); }
     },
     understood(m) {
