@@ -251,20 +251,21 @@ def accuracies(net: Detector, e: Examples) -> dict[str, tuple[int, int]]:
 
 def train_detector(codec: Codec, folder: Path, out: Path, shards: int = 24,
                    steps: int = 1500, more: int = 280,      # of the first and of the second course
+                   start: Detector | None = None,           # go on with this one, in the second course alone
                    log=print) -> dict[str, tuple[int, int]]:
     "Make shards of 256 examples in `folder` (those there are kept), fit a detector in two courses, save it; its accuracies on a fresh shard."
     folder.mkdir(parents=True, exist_ok=True)
-    parts, start = [], time.time()
+    parts, began = [], time.time()
     for seed in range(shards):
         path = folder / f"detector-{seed:03d}.pt"
         if not path.exists():
             save_tensors(path, vars(make_examples(codec, seed)))
-            log(f"examples {seed + 1}/{shards}, {time.time() - start:.0f} s")
+            log(f"examples {seed + 1}/{shards}, {time.time() - began:.0f} s")
         parts.append(Examples(**load_tensors(path)))
     test, taught = parts[0], Examples(*(torch.cat([getattr(p, k) for p in parts[1:]]) for k in vars(parts[0])))
-    def tell(step, loss): log(f"step {step}, loss {loss:.3f}, {time.time() - start:.0f} s")
-    net = fit_detector(taught, steps, log=tell)
-    net = fit_detector(taught, more, lr=6e-4, seed=1, start=net, log=tell)
+    def tell(step, loss): log(f"step {step}, loss {loss:.3f}, {time.time() - began:.0f} s")
+    net = start or fit_detector(taught, steps, log=tell)
+    net = fit_detector(taught, more, lr=1.5e-3 if start else 6e-4, seed=1, start=net, log=tell)
     save_detector(net, out)
     return accuracies(load_detector(out), test)
 
