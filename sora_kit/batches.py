@@ -33,7 +33,9 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
                 video = part.to(device).permute(0, 1, 4, 2, 3).float() / 255
                 with torch.no_grad(), mixed(device): z = codec.encode(video.flip(4) if flip else video)
                 out.append(z.bfloat16().view(torch.int16).cpu())
-            np.save(path.with_name(f"{path.stem}.{name}.npy"), torch.cat(out).numpy())
+            part = path.with_name(f"{path.stem}-part.npy")                  # whole or not at all: its presence says that it is done
+            np.save(part, torch.cat(out).numpy())
+            part.replace(path.with_name(f"{path.stem}.{name}.npy"))
 
 # %% ../nbs/27c_batches.ipynb #29d74ebe
 def facts_of(scene: Scene) -> list[int]:
@@ -94,5 +96,5 @@ def next_batch(sets: dict, recipe: TrainRecipe, progress: float, rng: random.Ran
     "Kind and batch of the next step: stills first, then both; half of the stills are frames of clips."
     if progress >= recipe.stills_first and rng.random() >= recipe.stills_later: return "clip", sets["clip"].batch(recipe.clip_batch, rng)
     half = recipe.still_batch // 2
-    pair = sets["still"].batch(half, rng), as_stills(sets["clip"].batch(half, rng), recipe.dit.fold, rng)
+    pair = (as_stills(sets[kind].batch(half, rng), recipe.dit.fold, rng) for kind in ("still", "clip"))
     return "still", tuple(torch.cat(x) for x in zip(*pair))

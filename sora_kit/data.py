@@ -74,14 +74,14 @@ def practice(rng: random.Random, hard: float = .4) -> Scene:
     return sample_scene(rng, kind, motion)
 
 
-def make_clips(seed: int, n: int, stills: bool = False, size: int = 64) -> dict:
-    "n random clips, or stills from random moments: arrays by name, and `scenes`."
+def make_clips(seed: int, n: int, stills: bool = False, size: int = 64, frames: int = 17, fps: float = 8., cells: int = 4, fold: int = 4) -> dict:
+    "n random clips, or stills from random moments: arrays by name, and `scenes`; cells, fold: of the tokens that are labelled."
     rng = random.Random(seed)
     scenes = [practice(rng) for _ in range(n)]
     moments = [rng.uniform(0, SECONDS) for _ in range(3)]                              # shared, so that stills can be painted in batches
     starts = [rng.choice(moments) for _ in scenes] if stills else None
-    r = render(scenes, size, 1 if stills else 17, starts=starts, batch=64 if stills else 8)
-    out = dict(scenes=[scene_dict(s) for s in scenes], frames=r.frames, labels=token_labels(r.owner, scenes), portraits=portraits(scenes, rng))
+    r = render(scenes, size, 1 if stills else frames, fps, starts=starts, batch=64 if stills else 8)
+    out = dict(scenes=[scene_dict(s) for s in scenes], frames=r.frames, labels=token_labels(r.owner, scenes, cells, fold), portraits=portraits(scenes, rng))
     if not stills:
         waves = torch.stack([synthesise(s, m) for s, m in zip(scenes, r.motions)])     # [B,N]
         out["sound"] = to_tokens(waveform_to_mel(waves)).half()                        # [B,L,512]

@@ -167,7 +167,7 @@ def evaluate(prompts: list[Prompt], made: list[Seen], best: list[Seen] | None = 
 
 def mistakes(prompts: list[Prompt], seen: list[Seen], question: str, n: int = 5) -> list[tuple[str, str, int]]:
     "The n commonest (asked, seen, how often) of a question."
-    pairs = Counter((asked(p)[question], s.answers[question]) for p, s in zip(prompts, seen, strict=True) if question in asked(p))
+    pairs = Counter((asked(p)[question], s.answers[question]) for p, s in zip(prompts, seen, strict=True) if question in asked(p) and not p.extra)
     return [(a, b, k) for (a, b), k in pairs.most_common() if a != b][:n]
 
 

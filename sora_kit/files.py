@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DTYPES', 'SHIPPED', 'InputError', 'MachineError', 'shown', 'need', 'writable', 'write_atomic', 'read_bytes',
            'refuse_constant', 'parse_json', 'raw', 'pack_tensors', 'save_tensors', 'broken', 'check_header',
-           'load_tensors', 'save_sharded', 'load_index', 'load_sharded']
+           'load_facts', 'load_tensors', 'save_sharded', 'load_index', 'load_sharded']
 
 # %% ../nbs/00a_files.ipynb #94dae0e7
 import errno, hashlib, json, math, os, secrets
@@ -172,6 +172,11 @@ def check_header(path, data: bytes) -> tuple[dict, int]:
     return header, 8 + size
 
 # %% ../nbs/00a_files.ipynb #f6b1537d
+def load_facts(path: str | Path, limit: int = 2 << 30) -> dict[str, str]:
+    "The metadata of a safetensors file."
+    return check_header(path, read_bytes(path, limit))[0].get("__metadata__") or {}
+
+
 def load_tensors(path: str | Path,
                  sha256: str | None = None,      # expected hash of the file
                  limit: int = 2 << 30,           # bytes

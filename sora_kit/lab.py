@@ -6,6 +6,7 @@
 __all__ = ['starter', 'write_starter', 'lab_command', 'run_until_closed', 'open_studio']
 
 # %% ../nbs/41c_lab.ipynb #792b67db
+import hashlib
 import json
 import os
 import signal
@@ -28,9 +29,11 @@ def starter(weights: str | None = None) -> dict:
 
 
 def write_starter(folder: Path, weights: str | None = None) -> Path:
-    "Write `studio.ipynb` into the folder unless it is there."
+    "Write `studio.ipynb` into the folder unless it is there; one that was begun with other weights stays, and these get a notebook of their own."
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "studio.ipynb"
+    if weights and path.exists() and repr(weights) not in path.read_text(encoding="utf-8"):
+        path = folder / f"studio-{hashlib.sha256(weights.encode()).hexdigest()[:8]}.ipynb"
     return path if path.exists() else write_atomic(path, json.dumps(starter(weights), indent=1).encode())
 
 # %% ../nbs/41c_lab.ipynb #9ac9db1e
@@ -66,6 +69,9 @@ def open_studio(folder: str | Path | None = None,     # for studio.ipynb; by def
                 weights: str | None = None) -> int:
     "Open the studio in JupyterLab and wait until it is closed; JupyterLab's exit code."
     place = Path(folder) if folder else Path.home() / "sora_kit"
+    if weights and not gateway:                             # with a gateway, the folder is on the other machine
+        need(Path(weights).expanduser().is_dir(), "weights", weights, "there is no such folder")
+        weights = str(Path(weights).expanduser().resolve())
     try: command = lab_command(write_starter(place.expanduser().resolve(), weights), browser, port, gateway)
     except OSError as problem: raise InputError(f"folder: got {str(place)!r}, but it cannot be used: {problem.strerror}") from problem
     as_root = ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)

@@ -19,7 +19,7 @@ from pathlib import Path
 from .figures import still
 from .files import InputError, need, write_atomic
 from .lesson_format import Cell, Source, marked_cells, solved, stub
-from .lessons import give_files
+from .lessons import LOCAL, give_files
 
 # %% ../nbs/42e_lesson_build.ipynb #d485d7c6
 def student_cells(source: Source, solutions: bool = False) -> list[Cell]:
@@ -46,13 +46,14 @@ def notebook_of(cells: list[Cell], source: Source) -> dict:
 
 # %% ../nbs/42e_lesson_build.ipynb #28bccdfe
 def split(folder: str | Path,
-          out: str | Path,          # a new folder, or one without this lesson's notebook
+          out: str | Path,          # a new folder, or one without a lesson
           lang: str = "en") -> Path:
     "Write what a student needs of a lesson into a folder; the path of the notebook. Nothing of the lesson is run."
     folder, out = Path(folder), Path(out)
     source = Source.read(folder, lang)
     target = out / f"{source.info.id}.ipynb"
     need(not target.exists(), "folder", str(out), "that lesson is in it already, perhaps with somebody's answers; name another folder")
+    need(not (out / LOCAL).exists(), "folder", str(out), "another lesson is in it already; name another folder")
     out.mkdir(parents=True, exist_ok=True)
     give_files(source, out)
     return write_atomic(target, json.dumps(notebook_of(student_cells(source), source), ensure_ascii=False, indent=1).encode())

@@ -63,11 +63,14 @@ def open_lesson(name: Name, out: Annotated[Path | None, typer.Option("--output",
                 lang: Lang = "en", folder: Home = None, start: Annotated[bool, typer.Option("--start/--no-start", help="Start JupyterLab.")] = True):
     "Copy a lesson into a folder of your own and start JupyterLab with it; opened again, your work is kept."
     def work():
+        from sora_kit.files import need
         from sora_kit.lesson_build import split
         info = lesson(name, folder)
         place = out or Path(info.id)
         path = place / f"{info.id}.ipynb"
         if not path.exists(): path = split(info.folder, place, lang)
+        there = json.loads(path.read_text(encoding="utf-8")).get("metadata", {}).get("sora_kit", {}).get("language", lang)
+        need(there == lang or lang == "en", "lang", lang, f"your copy in {place} is in {there!r}; name another folder with -o")
         if not start: return str(path.resolve())
         typer.echo(f"Your copy: {path.resolve()}\nJupyterLab opens it in your browser. When you are done, close JupyterLab with Ctrl+C here; open it again and your work is still there.")
         launch(path)

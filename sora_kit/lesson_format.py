@@ -45,7 +45,7 @@ def read_yaml(text: str,
             return super().compose_node(parent, index)
 
     try: found = yaml.load(text, Plain)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as problem:      # a tag such as !!bool maybe raises anything
         raise InputError(f"{what}: it is not YAML ({' '.join(str(problem).split())[:160]}); a text with a colon needs quotes") from problem
     need(isinstance(found, dict), what, found, "it must be a list of 'name: value' pairs")
     return found
@@ -81,7 +81,8 @@ def info_of(notebook: dict, folder: Path, source: str = "sora_kit") -> LessonInf
         need(0 < len(about[key]) <= 300 and about[key].isprintable(), f"lesson {folder.name}", about[key], f"{key} must be one short line")
     for key in ("prerequisites", "needs"):
         need(all(isinstance(x, str) and len(x) <= 100 for x in about[key]), f"lesson {folder.name}", about[key], f"{key} must be short texts")
-    need(re.fullmatch(r"[\w.-]{1,60}", about["id"]), f"lesson {folder.name}", about["id"], "an id has letters, digits, _ - and . only")
+    for key in ("minutes", "cpu_s"): need(0 <= about[key] <= 100_000, f"lesson {folder.name}", about[key], f"{key} must be a number from 0 to 100000")
+    need(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,59}", about["id"]), f"lesson {folder.name}", about["id"], "an id begins with a letter or a digit and has letters, digits, _ - and . only")
     heads = (re.match(r"# (.{1,200})", c.text) for c in cells_of(notebook, folder.name) if c.kind == "markdown")
     title = next((m[1].strip() for m in heads if m), about["id"])
     return LessonInfo(folder, about["id"], title, about["goal"], about["minutes"], about["cpu_s"], tuple(about["prerequisites"]),

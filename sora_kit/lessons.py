@@ -153,7 +153,9 @@ def find_lesson(name: str | Path, specs: Iterable = (), folder: str | Path | Non
     if (Path(name) / "lesson.ipynb").is_file(): return Source.read(name).info
     lessons, wrong = find_lessons(specs, folder)
     full = {x.id if x.source == "sora_kit" else f"{x.source}/{x.id}": x for x in lessons}
-    fits = [x for k, x in full.items() if str(name) in (k, x.id) or str(name).isdigit() and x.id.partition("_")[0] == f"{int(name):02d}"]
+    if str(name) in full: return full[str(name)]
+    fits = [x for k, x in full.items() if str(name) == x.id or str(name).isdigit() and x.id.partition("_")[0] == f"{int(name):02d}"]
+    fits = [x for x in fits if x.source == "sora_kit"] or fits                       # a plugin's lesson takes no number away
     need(len(fits) == 1, "lesson", str(name), f"there are: {', '.join(full) or 'none'}" + "".join(f"; unreadable: {line}" for line in wrong[:1]))
     return fits[0]
 

@@ -111,7 +111,9 @@ def with_originals(clip: Clip, inputs: Inputs, kept: int) -> Clip:
     size, fps, rate = clip.frames.shape[1], clip.fps, clip.audio.rate
     def resized(film): return (square(film.frames, size) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     if inputs.has("sound"): return replace(clip, audio=inputs.sound.fitted(clip.audio.samples.shape[1]))
-    if inputs.has("video"): return replace(clip, frames=resized(inputs.video)[:len(clip.frames)])
+    if inputs.has("video"):
+        frames = resized(inputs.video)[:len(clip.frames)]
+        return replace(clip, frames=torch.cat([frames, frames[-1:].expand(len(clip.frames) - len(frames), -1, -1, -1)]))     # a longer film holds its last picture
     if not inputs.has("extend"): return clip
     film = inputs.extend
     frames = torch.cat([resized(film), clip.frames[kept:]])

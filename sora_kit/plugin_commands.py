@@ -134,10 +134,10 @@ def new(name: Annotated[str, typer.Argument(help="Of the package, such as sora-k
     return work
 
 # %% ../nbs/43a_plugin_commands.ipynb #bb864a8a
-def agreed() -> bool:
+def agreed(question: str = "Install") -> bool:
     "Whether the person at the terminal says yes; nobody there says no."
     if not sys.stdin.isatty(): return False
-    typer.echo("Install? [y/N] ", nl=False)
+    typer.echo(f"{question}? [y/N] ", nl=False)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -150,6 +150,9 @@ def install(package: Annotated[str, typer.Argument(help="A package's name on PyP
         from sora_kit import plugin_install as tools
         from sora_kit.files import InputError
         target = tools.checked_target(package, editable)
+        if tools.builds(target) and not yes:
+            typer.echo(printable(f"To say what {package} would install, pip runs its own build code. A plugin is a program that can do what you can do."))
+            if not agreed("Go on"): raise InputError("nothing was run or installed; --yes agrees to both")
         changes = tools.plan(target, editable)
         if not changes: return f"{package} is installed already"
         typer.echo(printable("\n".join(["pip would install:", *map(str, changes), "A plugin is a program that can do what you can do: install what you trust."])))

@@ -94,11 +94,11 @@ def beginning(layout: Layout,
     return Position(piece, 0, levels, noise(layout, [seed], piece).to(device), generator(seed, f"sampler/{piece}").get_state(), latents=latents)
 
 # %% ../nbs/30b_position.ipynb #dcc08772
-def rescheduled(here: Position, sampler, steps: int) -> Position:
+def rescheduled(here: Position, sampler, steps: int, info: ModelInfo = ModelInfo("x0")) -> Position:
     "The position with the levels that a sampler, or a number of steps for the whole piece, gives from here on."
     need(steps > here.i, "steps", steps, f"{here.i} of this piece are done already; give at least {here.i + 1}")
     t = here.levels[here.i].item()
-    rest = sampler.schedule(steps - here.i, info=ModelInfo("x0", start=t))
+    rest = sampler.schedule(steps - here.i, info=replace(info, start=t))
     need(len(rest) == steps - here.i + 1 and abs(rest[0].item() - t) < 1e-6, "sampler", type(sampler).__name__,
          f"its schedule cannot begin at level {t:.3f}; choose another, or fork at step 0")
     return replace(here, levels=torch.cat([here.levels[:here.i + 1], rest[1:]]), state=None)

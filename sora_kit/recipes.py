@@ -21,7 +21,7 @@ import torch
 from .codec import Codec, CodecConfig, codec_loss, measure_latents, start_from_pca
 from .data import make_clips, read_shard, write_shard
 from .dit import DiTConfig
-from .files import load_tensors, save_tensors
+from .files import load_facts, load_tensors, save_tensors
 from .render import render
 from .scenes import sample_scene
 
@@ -67,7 +67,7 @@ RECIPES = {                # "…-further" goes on from the weights in the packa
                                      ema=.998, factor=.45, nameless=.35, oracle=0., bad_weather=.3, ends=(.35, .35), seed=8),
     "toybox-128": TrainRecipe("toybox-128", size=128, frames=25, fps=12., codec_minutes=3., flow_minutes=17., pair_shards=12, still_shards=16, clip_shards=80,
                               dit=DiTConfig(width=384, depth=12, heads=6, hidden=1024, audio_hidden=256, grid=16, fps=12.), clip_batch=64, still_batch=256),
-    "smoke": TrainRecipe("smoke", pair_shards=1, still_shards=1, clip_shards=1, codec_minutes=.05, flow_minutes=.1, compile=False, clip_batch=4, still_batch=4, codec_batch=4,
+    "smoke": TrainRecipe("smoke", pair_shards=1, still_shards=1, clip_shards=2, codec_minutes=.05, flow_minutes=.1, compile=False, clip_batch=4, still_batch=4, codec_batch=4,
                          codec=CodecConfig(encoder=(16, 24, 32), decoder=(32, 24, 16, 16)), dit=DiTConfig(width=64, depth=2, heads=2, hidden=96, local=32, fine=1, fine_width=32, fine_hidden=48, oracle_block=0)),
 }
 
@@ -124,8 +124,8 @@ def save_checkpoint(path: Path, model, ema, optimizers, facts: dict) -> None:
     save_tensors(path, {k: v.detach().contiguous() for k, v in out.items()}, {"facts": json.dumps(facts)})
 
 
-def load_checkpoint(path: Path, model, ema, optimizers) -> None:
-    "Restore what `save_checkpoint` wrote."
+def load_checkpoint(path: Path, model, ema, optimizers) -> dict:
+    "Restore what `save_checkpoint` wrote; returns its facts."
     tensors = load_tensors(path)                       # the optimisers move their part to where the parameters are
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for k in ema: ema[k].copy_(tensors[f"ema.{k}"])
@@ -136,6 +136,7 @@ def load_checkpoint(path: Path, model, ema, optimizers) -> None:
                 _, j, name = k.split(".", 2)
                 state.setdefault(int(j), {})[name] = v
         opt.load_state_dict({"state": state, "param_groups": opt.state_dict()["param_groups"]})
+    return json.loads(load_facts(path)["facts"])
 
 # %% ../nbs/27b_recipes.ipynb #fd6a07e4
 def make_pairs(seed: int, n: int, size: int) -> dict:
@@ -150,9 +151,11 @@ def make_pairs(seed: int, n: int, size: int) -> dict:
 
 def draw_world(recipe: TrainRecipe, folder: Path, log: Log) -> None:
     "Render the shards that are not there yet."
+    dit = recipe.dit
+    form = dict(size=recipe.size, frames=recipe.frames, fps=recipe.fps, cells=dit.grid // dit.patch, fold=dit.fold)
     jobs = [("pair", recipe.pair_shards, lambda s: make_pairs(s, 1500, recipe.size)),
-            ("still", recipe.still_shards, lambda s: make_clips(s, 1500, True, recipe.size)),
-            ("clip", recipe.clip_shards, lambda s: make_clips(s, 250, False, recipe.size))]
+            ("still", recipe.still_shards, lambda s: make_clips(s, 1500, True, **form)),
+            ("clip", recipe.clip_shards, lambda s: make_clips(s, 250, False, **form))]
     for i, (kind, shards, make) in enumerate(jobs):
         for k in range(shards):
             if not (folder / kind / f"s{k:03d}.json").exists():

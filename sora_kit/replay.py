@@ -67,7 +67,7 @@ def again(recipe: Recipe,
     forks, settings = [], settings_of(recipe)
     for part in reversed(parts_of(recipe, "fork")):
         step, was = fork_of(part, settings)
-        forks.insert(0, (step, {name: settings[name] for name in was}))
+        forks.insert(0, (step, {name: settings[name] for name in (*was, "reading")}))       # another sentence would be read anew
         settings |= was
     run = Run(session, **settings, **with_settings(recipe, inputs))
     names = {f"{part.id.rpartition('/')[2]} ({part.params['sha256'][:12]}…)": part for part in parts_of(recipe, "input")}

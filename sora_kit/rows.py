@@ -38,11 +38,11 @@ class Row:
     tensors: dict[str, Tensor] = field(repr=False, default_factory=dict)     # x, x0, cond, uncond [1,D], attention [blocks,N,N]
 
     @classmethod
-    def of(cls, step: Step, maps: Tensor | None = None, parts: bool = True) -> "Row":
-        "What is kept of a step."
+    def of(cls, step: Step, maps: Tensor | None = None, parts: bool = True, number: int | None = None) -> "Row":
+        "What is kept of a step; `number`: in the whole film, if not all pieces have as many steps."
         tensors = {"x": step.pred.x, "x0": step.x0} | dict(zip(("cond", "uncond"), step.parts * parts))
         if maps is not None: tensors["attention"] = maps
-        return cls(step.piece * step.steps + step.i, step.piece, step.i, step.t, step.to, step.seconds, step.fingerprint, len(step.parts), tensors)
+        return cls(step.piece * step.steps + step.i if number is None else number, step.piece, step.i, step.t, step.to, step.seconds, step.fingerprint, len(step.parts), tensors)
 
     @property
     def megabytes(self) -> float:

@@ -254,7 +254,8 @@ class Run(Request):
         new.sources, new.prints, new.lineage = self.sources, prints, lineage
         was = {name: value for name, value in settings.items() if new.settings[name] != value}
         if at or lineage: new._here = new._from(here, was, ended=here.piece == self.plan.pieces)
-        if was and at: new.lineage.append((at, forked(at, was)))
+        seen = {name: value for name, value in was.items() if name != "filters"}                      # they change no bit
+        if seen and at: new.lineage.append((at, forked(at, seen)))
         return new
 
     def _from(self, here: Position, was: dict, ended: bool) -> Position:
@@ -262,7 +263,7 @@ class Run(Request):
         left = here.piece < self.plan.pieces or not was
         need(left, "fork", f"{here.piece} finished pieces", "nothing is left to do for these changes; fork earlier")
         if ended and was or here.i == 0 and "seed" in was: return self._start(here.piece, here.latents)
-        if {"sampler", "steps"} & set(was): here = rescheduled(here, self.sampler, self.steps)
+        if {"sampler", "steps"} & set(was): here = rescheduled(here, self.sampler, self.steps, self.info)
         return reseeded(here, self.plan.layout, self.seed) if "seed" in was else here
 
     # What comes out

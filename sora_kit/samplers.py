@@ -90,6 +90,7 @@ class DPMpp2M(Sampler):
     def step(self, x, i, levels, denoise, state, *, generator):
         t, s = levels[i:i + 2].tolist()
         x0 = denoise(x, t).x0
+        if torch.equal(x0, x): return x, {}                         # "stay": a guess of noise is nothing to remember
         return s / t * x + (1 - s / t) * self.ahead(x0, i, levels, state), {"x0": x0}
 
     def ahead(self, x0, i, levels, state):
@@ -126,6 +127,7 @@ class UniPC2(Sampler):
     def step(self, x, i, levels, denoise, state, *, generator):
         t, s = levels[i:i + 2].tolist()
         x0 = denoise(x, t).x0
+        if torch.equal(x0, x): return x, {}
         past = [(half_log_snr(levels[i - k].item()), state[f"x0_{k}"]) for k in (1, 2) if f"x0_{k}" in state]
         here = (half_log_snr(t), x0)
         if past: x = _bent_step(state["x"], levels[i - 1].item(), t, [past[0], here, *past[1:]])
@@ -193,6 +195,7 @@ class DPMpp2MSDE(DPMpp2M):
         t, s = levels[i:i + 2].tolist()
         if t <= self.above or s == 0 or self.eta == 0: return super().step(x, i, levels, denoise, state, generator=generator)
         x0, h = denoise(x, t).x0, half_log_snr(s) - half_log_snr(t)
+        if torch.equal(x0, x): return x, {}
         keep = math.exp(-self.eta * h)                              # of the old noise
         mean = s / t * keep * x + (1 - s) * (1 - math.exp(-(1 + self.eta) * h)) * self.ahead(x0, i, levels, state)
         return mean + s * math.sqrt(1 - keep * keep) * noise_like(x, generator), {"x0": x0}

@@ -199,7 +199,7 @@ def sample_scene(
             actors = _pair(rng, first, relation, tier, place)
         elif who in tier.holders and not motion and rng.random() < .22:
             first = replace(first, motion=rng.choice(("stands", "walks")), holds=rng.choice(tier.held))
-            first = replace(first, speed=first.speed * (first.motion == "walks"))
+            first = replace(first, speed=.3 + .12 * first.phase if first.motion == "walks" else 0.)
         scene = Scene(place, time, weather, actors or (first,), relation, rng.choices(tier.cameras, tier.camera_share)[0],
                       rng.choices(tier.moods, tier.mood_share)[0], rng.random() < .15, rng.randrange(2**31), _bursts(rng) if weather == "fireworks" else ())
         if tier.lapse or len(tier.styles) > 1: scene = restyled(rng, scene, tier)
@@ -249,7 +249,7 @@ def mirrored(scene: Scene) -> Scene:
 # %% ../nbs/13_scenes.ipynb #07977fbf
 def _camera(kind, u, x, seed):
     "Camera track [3,T] (centre x, centre y, zoom) over u in 0..1; x [T] is the way of the first actor, for tracking."
-    ease = u * u * (3 - 2 * u) - .5
+    ease = u.clamp(0, 1).square() * (3 - 2 * u.clamp(0, 1)) - .5                     # a longer film ends where the move ended
     across = {"pan_right": .55, "pan_left": -.55}.get(kind, 0.) * ease
     zoom = 1.15 + {"zoom_in": .4, "zoom_out": -.4}[kind] * ease if kind.startswith("zoom") else torch.ones_like(u)
     up = -.12 * (zoom - 1)

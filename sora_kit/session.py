@@ -111,7 +111,8 @@ class Given:
             parts = [getattr(one, name, None) for one in each]
             return None if parts[0] is None else torch.cat(parts)
         if all(one is None for one in each): return None
-        same = all(one is not None and (one.cells is None) == (each[0].cells is None) for one in each)
+        parts = ("video", "cells", "audio", "reference")
+        same = all(one is not None and all((getattr(one, name) is None) == (getattr(each[0], name) is None) for name in parts) for one in each)
         same = same and (each[0].cells is None or all(torch.equal(one.cells, each[0].cells) for one in each))
         need(same, "inputs", "different ones", "clips that are made together know the same cells; make these one by one")
         return cls(all_of("video"), each[0].cells, each[0].groups, each[0].frames, all_of("audio"), all_of("reference"))

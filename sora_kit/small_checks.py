@@ -13,7 +13,7 @@ __all__ = ['TIMES', 'GUIDANCE_TESTS', 'PLAIN', 'ODD', 'FILTER_TESTS', 'POSES', '
 
 # %% ../nbs/32d_small_checks.ipynb #72d3d5ad
 import json
-from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -238,7 +238,7 @@ def lesson_folder(spec: ComponentSpec) -> Path:
     "Where a lesson lies; the package is looked up and not imported."
     hold(isinstance(spec.factory, str), "the factory of a lesson must read 'package:folder'")
     package, _, folder = spec.factory.partition(":")
-    found = PathFinder.find_spec(package) if package.isidentifier() else None
+    found = find_spec(package) if package.isidentifier() else None
     hold(found and found.submodule_search_locations, f"there is no package {package!r}")
     home = Path(found.submodule_search_locations[0]).resolve()
     place = (home / folder).resolve()

@@ -106,7 +106,7 @@ class Speech:
 
     def spoken(self, ctx: AudioContext) -> Spoken:
         "The text as it is said in this film, at a speed at which it fits."
-        line = self.text or quoted(ctx.text)
+        line = self.text or quoted(ctx.text.partition("\n")[0]) or quoted(ctx.text)           # the sentence before its reading
         need(line, "audio", "speech", 'there is nothing to say; put words in quotation marks: A robot says "hello"')
         lang = self.lang if self.lang != "auto" else language_of(tokens(line if self.text else ctx.text))
         first = say(line, lang, self.speed, self.pitch)

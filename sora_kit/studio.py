@@ -98,7 +98,8 @@ class Studio:
 
     def _read(self, prompt: str, n: int, audio: str = ""):
         "What a prompt says; quick enough for every pause in typing."
-        try: script = interpret(prompt)
+        guests = tuple(guest.words for guest in self.session.guests.values()) if self.session else ()
+        try: script = interpret(prompt, extra=guests)
         except InputError as problem: return self.tell({"say": "understood", "n": n, "rows": [], "notes": [one_line(problem)]})
         notes = script.report().split("\n")[1:] + (unheard(script.sentence, self.session.backbone, [audio.partition(":")[0]]) if self.session else [])
         self.tell({"say": "understood", "n": n, "rows": script.rows(), "notes": notes})
@@ -179,7 +180,7 @@ class Studio:
     def _job_of(self, take: int) -> Job | None:
         "The run behind a take, or with 0 the one in hand; None, and a word about it, if there is none."
         found = self.job if take == 0 else next((t.job for t in self.takes if t.number == take), None)
-        if found is None: self.tell({"say": "told", "text": "Only the last four takes keep their steps; make this one again to open them."})
+        if found is None: self.complain("Only the last four takes keep their steps; make this one again to open them.")
         return found
 
     def _look(self, take: int, step: int):

@@ -132,7 +132,8 @@ class Job:
 
     def forked(self, step: int, settings: dict) -> "Job":
         "Another one, which goes on from a step of this run with these settings; `InputError` names what is wrong."
-        run = self.run.fork(step, **complete(settings))
+        was = complete(self.settings)
+        run = self.run.fork(step, **{k: v for k, v in complete(settings).items() if not step or v != was.get(k)})
         return Job(run, self.trace.forked(run), [*self.stages, (step, settings)] if step else [(0, settings)], self.saved if step else None)
 
     def steps(self) -> tuple[int, int]:

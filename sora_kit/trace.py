@@ -76,7 +76,7 @@ class Trace:
             while True:
                 with watching(run.backbone.dit) if self.wants_attention else nullcontext([]) as maps: step = next(run, None)
                 if step is None: return
-                self.add(Row.of(step, maps[0] if maps else None, self.parts), run)
+                self.add(Row.of(step, maps[0] if maps else None, self.parts, run.at - 1), run)
                 yield step
         finally: self.recipe = run.recipe
 
@@ -143,6 +143,7 @@ class Trace:
         "Who (row) looks at whom (column), [N,N]: of one block, or the mean of all."
         need(self.spans, "attention", None, "this trace was made without it: Trace.record(run, attention=True)")
         need(type(k) is int and -len(self) <= k < len(self), "row", k, f"this trace has {len(self)} rows")
+        need("attention" in self.rows[k].tensors, "attention", None, "it was not saved with this trace: trace.save(path, attention=True)")
         maps = self.rows[k].tensors["attention"].float()
         return maps.mean(0) if block is None else maps[block]
 
@@ -233,7 +234,7 @@ def check_facts(facts: dict):
     right = all(n.isdecimal() and len(n) < 8 and isinstance(p, str) and PRINT.fullmatch(p) for n, p in facts["prints"].items())
     need(right, "prints", facts["prints"], "they must be fingerprints by step")
     right = all(isinstance(s, list) and len(s) == 2 and all(type(n) is int and n >= 0 for n in s) for s in facts["spans"].values())
-    right = right and set(facts["spans"]) in (set(), {"registers", "words", "picture", "sound"})
+    right = right and set(facts["spans"]) - {"reference"} in (set(), {"registers", "words", "picture", "sound"})
     need(right, "spans", facts["spans"], "they must say where words, picture and sound are")
     need(len(facts["words"]) <= 1000 and all(isinstance(w, str) for w in facts["words"]), "words", facts["words"], "they must be pieces of words")
     every = facts["kept"].get("every")

@@ -26,7 +26,7 @@ from .batches import Latents, encode_shards, next_batch
 from .captions import describe
 from .codec import Codec
 from .dit import DiT, DiTConfig, groups_of, per_frame
-from .files import SHIPPED, load_sharded, load_tensors, save_sharded, save_tensors, write_atomic
+from .files import SHIPPED, load_facts, load_sharded, load_tensors, save_sharded, save_tensors
 from .flow import logit_normal_times
 from .polish import polish
 from .recipes import (
@@ -229,8 +229,7 @@ def fit_flow(recipe: TrainRecipe, folder: Path, log: Log, codec: Codec) -> None:
     ema = {k: v.clone() for k, v in model.state_dict().items()}
     optimizers, step, spent = make_optimizers(model, recipe), 0, 0.
     if (folder / "flow.safetensors").exists():
-        facts = json.loads((folder / "flow.json").read_text())
-        load_checkpoint(folder / "flow.safetensors", model, ema, optimizers)
+        facts = load_checkpoint(folder / "flow.safetensors", model, ema, optimizers)
         step, spent = facts["step"], facts["seconds"]
     if recipe.compile and (device.type == "cuda" or shutil.which("g++")):
         for block in all_blocks(model): block.compile(dynamic=False)           # half as fast again on the CPU this was measured on
@@ -254,9 +253,8 @@ def fit_flow(recipe: TrainRecipe, folder: Path, log: Log, codec: Codec) -> None:
 
 
 def keep_flow(folder, model, ema, optimizers, step, seconds) -> None:
-    "Write the checkpoint, then the facts that point at it."
-    save_checkpoint(folder / "flow.safetensors", model, ema, optimizers, {"step": step})
-    write_atomic(folder / "flow.json", json.dumps({"step": step, "seconds": seconds}).encode())
+    "Write the checkpoint, with its facts in it."
+    save_checkpoint(folder / "flow.safetensors", model, ema, optimizers, {"step": step, "seconds": seconds})
 
 # %% ../nbs/27c_train.ipynb #17bba085
 def begin_from(name: str, folder: Path, weights: Path = SHIPPED) -> None:
@@ -298,7 +296,7 @@ def export_weights(
     vocoder: dict | None = None, # state of the vocoder
 ) -> str:
     "Write `<name>.index.json` and its shards; returns the index's SHA-256."
-    facts = json.loads((folder / "flow.json").read_text())
+    facts = json.loads(load_facts(folder / "flow.safetensors")["facts"])
     polished = folder / "polished.safetensors"
     parts = {"dit": moving_average(folder), "codec": load_tensors(polished if polished.exists() else folder / "codec.safetensors"), "vocoder": vocoder or {}}
     tensors = {f"{part}.{k}": v.bfloat16().contiguous() for part, state in parts.items() for k, v in state.items() if not k.startswith("oracle.")}
