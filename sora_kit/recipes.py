@@ -55,7 +55,6 @@ class TrainRecipe:
     oracle: float = 1.                 # weight of what a middle block is asked
     pairs: float = .2                  # share of clips with two actors, beyond those that come by chance
     bad_weather: float = 0.            # share of clips in rain, snow or fireworks, beyond those
-    polish_minutes: float = 0.         # of the decoder on what the model answers, at the end
     ends: tuple[float, float] = (.2, .2)  # shares of the noise levels above .8 and below .5, beyond those
     compile: bool = True               # compile the blocks, where there is a C++ compiler
     seed: int = 1
@@ -63,7 +62,7 @@ class TrainRecipe:
 
 RECIPES = {                # "…-further" goes on from the weights in the package
     "toybox-64": TrainRecipe(dit=DiTConfig(fine=3)),
-    "toybox-64-further": TrainRecipe(dit=DiTConfig(fine=3), begins_from="toybox-64", pair_shards=0, still_shards=0, clip_shards=46, flow_minutes=43., polish_minutes=6., stills_first=0., stills_later=0., clip_batch=24,
+    "toybox-64-further": TrainRecipe(dit=DiTConfig(fine=3), begins_from="toybox-64", pair_shards=0, still_shards=0, clip_shards=46, flow_minutes=43., stills_first=0., stills_later=0., clip_batch=24,
                                      ema=.998, factor=.45, nameless=.35, oracle=0., bad_weather=.3, ends=(.35, .35), seed=8),
     "toybox-128": TrainRecipe("toybox-128", size=128, frames=25, fps=12., codec_minutes=3., flow_minutes=17., pair_shards=12, still_shards=16, clip_shards=80,
                               dit=DiTConfig(width=384, depth=12, heads=6, hidden=1024, audio_hidden=256, grid=16, fps=12.), clip_batch=64, still_batch=256),

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['draw_times', 'drop_sentences', 'velocity_error', 'attacks', 'actor_cells', 'training_loss', 'oracle_losses',
            'add_noise_to', 'all_blocks', 'make_optimizers', 'train_step', 'held_out_loss', 'held_out_by_level', 'draft',
-           'contact_sheet', 'loss_curve', 'Watch', 'fit_flow', 'keep_flow', 'begin_from', 'moving_average', 'finished',
-           'train', 'export_weights', 'main']
+           'contact_sheet', 'loss_curve', 'Watch', 'fit_flow', 'keep_flow', 'begin_from', 'train', 'export_weights',
+           'main']
 
 # %% ../nbs/27c_train.ipynb #293280af
 import json
@@ -28,7 +28,6 @@ from .codec import Codec
 from .dit import DiT, DiTConfig, groups_of, per_frame
 from .files import SHIPPED, load_facts, load_sharded, load_tensors, save_sharded, save_tensors
 from .flow import logit_normal_times
-from .polish import polish
 from .recipes import (
     RECIPES, Log, TrainRecipe, best_device, cosine, draw_world, fit_codec, load_checkpoint, mixed, save_checkpoint, step_generator)
 from .samplers import flow_levels
@@ -264,18 +263,6 @@ def begin_from(name: str, folder: Path, weights: Path = SHIPPED) -> None:
         if not (folder / file).exists(): save_tensors(folder / file, {k.removeprefix(part): v.float() for k, v in tensors.items() if k.startswith(part)})
 
 
-def moving_average(folder: Path) -> dict[str, torch.Tensor]:
-    "The transformer's weights that a run's last checkpoint would ship."
-    return {k[4:]: v for k, v in load_tensors(folder / "flow.safetensors").items() if k.startswith("ema.")}
-
-
-def finished(recipe: TrainRecipe, folder: Path) -> DiT:
-    "The transformer of a run."
-    model = DiT(recipe.dit)
-    model.load_state_dict(moving_average(folder))
-    return model.eval()
-
-
 def train(recipe: TrainRecipe, folder: Path) -> None:
     "Everything from an empty folder to weights, resuming wherever the last call stopped."
     folder = Path(folder)
@@ -286,7 +273,7 @@ def train(recipe: TrainRecipe, folder: Path) -> None:
     codec = fit_codec(recipe, folder, log)
     encode_shards(codec, folder)
     fit_flow(recipe, folder, log, codec)
-    if recipe.polish_minutes: polish(recipe, folder, log, finished(recipe, folder), codec)
+
 
 # %% ../nbs/27c_train.ipynb #a9df6ef9
 def export_weights(
@@ -297,8 +284,8 @@ def export_weights(
 ) -> str:
     "Write `<name>.index.json` and its shards; returns the index's SHA-256."
     facts = json.loads(load_facts(folder / "flow.safetensors")["facts"])
-    polished = folder / "polished.safetensors"
-    parts = {"dit": moving_average(folder), "codec": load_tensors(polished if polished.exists() else folder / "codec.safetensors"), "vocoder": vocoder or {}}
+    ema = {k[4:]: v for k, v in load_tensors(folder / "flow.safetensors").items() if k.startswith("ema.")}
+    parts = {"dit": ema, "codec": load_tensors(folder / "codec.safetensors"), "vocoder": vocoder or {}}
     tensors = {f"{part}.{k}": v.bfloat16().contiguous() for part, state in parts.items() for k, v in state.items() if not k.startswith("oracle.")}
     config = {"frames": recipe.frames, "fps": recipe.fps, "size": recipe.size, "dit": asdict(recipe.dit), "codec": asdict(recipe.codec),
               "tokenizer": load_tokenizer().hash, **facts}
