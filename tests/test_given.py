@@ -95,6 +95,19 @@ def test_video_keeps_the_pictures_and_sound_keeps_the_samples(session):
     assert torch.equal(heard.audio.samples, given.audio.samples) and heard.frames.shape == given.frames.shape
 
 
+def test_a_longer_film_for_a_video_holds_its_last_picture(session):
+    given = film(20, 128, 128)
+    clip = generate(PROMPT, 3, session, steps=1, video=given, seconds=3.)
+    assert len(clip.frames) == 24 == clip.recipe.frames and torch.equal(clip.frames[:20], given.frames) and torch.equal(clip.frames[-1], given.frames[-1])
+
+
+def test_films_made_together_know_the_same_kinds_of_things(session):
+    face = film(1, 32, 32).frames
+    first = film(1, 128, 128).frames
+    for inputs in ([{"image": first}, {"image": first, "reference": face}], [{"reference": face}, {"sound": film(17, 128, 128).audio}]):
+        with pytest.raises(InputError, match="one by one"): list(sample_clips(session, [PROMPT, PROMPT], [0, 1], 1, inputs=inputs))
+
+
 def test_sound_for_changes_the_sound_alone(session):
     x = torch.cat([ended(session), ended(session, seed=4)])
     words = session.backbone.words([PROMPT] * 2)

@@ -185,6 +185,30 @@ def test_damaged_files_are_one_clear_line(lesson, name, content):
     assert len(str(problem.value)) < 500 and "\n" not in str(problem.value)
 
 
+@pytest.mark.parametrize("id", ["..", ".git", "-x", "a/b", ""])
+def test_an_id_is_a_name_and_no_place(lesson, id):
+    edited(lesson, lambda book: book["metadata"]["sora_kit"].update(id=id))
+    with pytest.raises(InputError, match="id"): Source.read(lesson)
+
+
+def test_a_folder_takes_one_lesson(lesson, tmp_path):
+    mine = tmp_path / "mine"
+    split(lesson, mine)
+    kept = (mine / LOCAL).read_bytes()
+    with pytest.raises(InputError, match="another lesson"): split(new_lesson(tmp_path / "more", "21_dark", "Dark"), mine)
+    assert (mine / LOCAL).read_bytes() == kept
+
+
+def test_a_plugins_lesson_takes_no_number_from_a_shipped_one(tmp_path, monkeypatch):
+    theirs = tmp_path / "site" / "their_lessons"
+    theirs.mkdir(parents=True)
+    (theirs / "__init__.py").write_text("")
+    new_lesson(theirs, "01_noise", "Theirs")
+    monkeypatch.syspath_prepend(str(theirs.parent))
+    specs = [ComponentSpec("theirs/01_noise", "their_lessons:01_noise", "", "lesson")]
+    assert find_lesson("1", specs).source == find_lesson("01_noise", specs).source == "sora_kit" and find_lesson("theirs/01_noise", specs).source == "theirs"
+
+
 def test_links_out_of_a_lesson_are_refused(lesson, tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     (lesson / "media" / "dog.png").symlink_to(tmp_path / "secret.txt")
@@ -197,6 +221,11 @@ def test_links_out_of_a_lesson_are_refused(lesson, tmp_path):
 def test_a_damaged_checks_file_is_one_clear_line(tmp_path):
     (tmp_path / LOCAL).write_text('{"id": "77_gone", "checks": {"ex1": [{"name": "x", "run": "rm"}]}}')
     with pytest.raises(InputError, match="damaged"): Lesson("77_gone", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a: !!bool maybe", "a: !!int ''", "a: !!timestamp x", "a: !!float ''"])
+def test_yaml_that_cannot_be_built_is_one_clear_line(text):
+    with pytest.raises(InputError, match="not YAML"): read_yaml(text, "hints.yml")
 
 
 def test_yaml_makes_no_objects():

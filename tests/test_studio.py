@@ -18,7 +18,8 @@ from sora_kit.lab import lab_command, open_studio, starter, write_starter
 from sora_kit.run import Run
 from sora_kit.session import Session
 from sora_kit.studio import Studio, one_line
-from sora_kit.takes import code_of, form_of, menus, read_settings
+from sora_kit.takes import Job, code_of, form_of, menus, read_settings
+from sora_kit.trace import Trace
 
 BAD = "a dog <img src=x onerror=alert(1)>"
 
@@ -31,6 +32,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def session(folder):
     return Session(folder)
+
+
+def taken(run, steps):
+    "The run, so many steps later."
+    for _ in range(steps): next(run)
+    return run
 
 
 class Desk:
@@ -223,6 +230,19 @@ def test_a_live_panel_talks_through_widget_messages(session, monkeypatch):
     assert sent == ["ready"]
 
 
+def test_a_take_that_keeps_no_steps_says_so_and_leaves_the_panel_free(desk):
+    for seed in range(5): desk.make(seed=seed, steps=1)
+    desk.do("fork", take=1, step=1, settings={"prompt": "a dog runs", "seed": 1, "steps": 1})
+    assert "last four takes" in desk.said("problem")[-1]["text"] and not desk.said("problem")[-1]["busy"]
+
+
+def test_going_on_from_a_step_changes_only_what_was_changed_in_the_form(session):
+    job = Job(taken(Run(session, "a dog runs", steps=3, audio=["joint", "foley"]), 2), Trace(Run(session, "a dog runs", steps=3)), [(0, {"prompt": "a dog runs", "seed": 0, "steps": 3, "audio": "joint"})])
+    same = job.forked(1, {"prompt": "a dog runs", "seed": 0, "steps": 3, "audio": "joint"})
+    other = job.forked(1, {"prompt": "a cat runs", "seed": 0, "steps": 3, "audio": "joint"})
+    assert [part.id for part, _ in same.run.audio] == [part.id for part, _ in other.run.audio] == ["sora_kit/joint", "sora_kit/foley"] and other.run.script.prompt == "a cat runs"
+
+
 # Opening it
 
 
@@ -234,6 +254,8 @@ def test_the_starter_notebook_is_valid_and_never_overwritten(tmp_path):
     compile("".join(starter("/a'b")["cells"][1]["source"]), "cell", "exec")
     path.write_text("mine")
     assert write_starter(path.parent).read_text() == "mine"
+    other = write_starter(path.parent, weights="/b")                                  # other weights: a notebook of their own
+    assert other != path and "'/b'" in other.read_text() and write_starter(path.parent, weights="/b") == other and path.read_text() == "mine"
 
 
 def test_what_cannot_be_opened_is_one_line(tmp_path):

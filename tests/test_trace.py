@@ -26,6 +26,12 @@ def folder(tmp_path_factory): return write_tiny(tmp_path_factory.mktemp("tiny"))
 def session(folder): return Session(folder)
 
 
+def taken(run, steps):
+    "The run, so many steps later."
+    for _ in range(steps): next(run)
+    return run
+
+
 def recorded(session, settings={}, **run): return Trace.record(Run(session, PROMPT, **{"steps": 4} | run), **settings)
 
 
@@ -93,6 +99,20 @@ def test_attention_with_a_reference(session):
     places = trace.spans
     assert trace.attention(0).shape == (159, 159) and places["sound"][1] == 159
     assert places["reference"] == [places["words"][1], places["words"][1] + 16] and places["picture"][0] == places["reference"][1]
+    read = Trace.from_bytes(trace.to_bytes(strips=()))
+    assert read.spans == places
+    with pytest.raises(InputError, match="not saved"): read.attention(0)
+
+
+def test_rows_of_a_fork_with_other_steps_in_a_later_piece_are_numbered_as_they_were_made(session):
+    run = taken(Run(session, PROMPT, steps=3, seconds=3), 3)
+    trace = Trace.record(run.fork(3, steps=2))
+    assert [row.number for row in trace.rows] == [3, 4] and replay(trace, session).verdict == "identical"
+
+
+def test_a_fork_that_changes_a_filter_is_replayed(session):
+    clip = taken(Run(session, PROMPT, steps=3), 1).fork(1, filters=()).result()
+    assert replay(clip, session).verdict == "identical" and not any(part.kind == "fork" for part in clip.recipe.components)
 
 
 @pytest.mark.parametrize("guidance, branches", [("none", 1), ("cfg:scale=3,low=.3,high=.8", 2)])
