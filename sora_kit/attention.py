@@ -36,7 +36,7 @@ def watching(dit: DiT) -> Iterator[list[Tensor]]:
         blocks.append(attention_map(layer, x[:1], *turns)[0].half().cpu())
 
     def done(*_):
-        calls.append(torch.stack(blocks))
+        if len(blocks) == len(dit.blocks): calls.append(torch.stack(blocks))                  # not the weaker model of skip-layer guidance
         blocks.clear()
 
     hooks = [block.attention.register_forward_pre_hook(look) for block in dit.blocks] + [dit.register_forward_hook(done)]

@@ -61,10 +61,10 @@ def sora_guidance() -> list[ComponentSpec]:
         _guidance("apg", "APG", "keeps the push that changes content, drops the one that only adds contrast", SCALE,
                   Param("eta", float, 0., 0, 1, help="share of the contrast push that is kept"),
                   Param("radius", float, 0., 0, None, help="longest push; 0 is any length")),
-        _guidance("skip-layer", "SkipLayer", "also walks away from the model without one of its blocks", replace(SCALE, default=3.),
-                  Param("skip_scale", float, 1.5, 0, 100, help="how far away from the weaker model"),
+        _guidance("skip-layer", "SkipLayer", "also walks away from what the model without one of its blocks would draw: crisper", replace(SCALE, default=3.5),
+                  Param("skip_scale", float, 1., 0, 100, help="how far away from the weaker model"),
                   Param("at", float, .65, 0, .99, help="which block it lacks, as a share of the depth"),
-                  Param("low", float, 0., 0, 1, help="away from it only from this noise level …"),
+                  Param("low", float, .6, 0, 1, help="away from it only from this noise level …"),
                   Param("high", float, 1., 0, 1, help="… to this one"), branches=3),
     ]
 

@@ -50,10 +50,12 @@ class Backend(Protocol):
 
 # %% ../nbs/30b_film.ipynb #bb337762
 def answered(backbone: Backend, x: Tensor, t: float, to: float | None, asked: list[Tensor], given: Given | None, weak_at: float | None) -> list[Pred]:
-    "The model's answers to each branch, all in one batch; `weak_at`: the last of three is for the model without the block there."
+    "The model's answers to each branch, all in one batch; `weak_at`: the last of three is for the model without the block there, which is asked about the picture alone."
     whole, more = asked[:2] if weak_at is not None else asked, {} if to is None else {"to": to}
     answers = backbone.predict(x.repeat(len(whole), 1), t, torch.cat(whole), given, **more).chunk(len(whole))
     weaker = [backbone.predict(x, t, words, given, weak_at=weak_at, **more) for words in asked[len(whole):]]
+    sound = backbone.layout.unpack(answers[0])[1]                                       # pushed away from its weaker self it would lose its rhythm
+    weaker = [backbone.layout.pack(backbone.layout.unpack(answer)[0], sound) for answer in weaker]
     return [Pred(x, t, answer, "x0") for answer in (*answers, *weaker)]
 
 

@@ -122,10 +122,10 @@ class APG:
 @dataclass(frozen=True)
 class SkipLayer:
     "CFG plus a push away from the model without one of its blocks (Hyung et al. 2024, arXiv 2411.18664)."
-    scale: float = 3.       # w as in `CFG`
-    skip_scale: float = 1.5 # s: how far away from the weaker model
+    scale: float = 3.5      # w as in `CFG`
+    skip_scale: float = 1.  # s: how far away from the weaker model
     at: float = .65         # which block it lacks, as a share of the depth
-    low: float = 0.         # away from it only from this level …
+    low: float = .6         # away from it only from this level …
     high: float = 1.        # … to this one
 
     def __post_init__(self):

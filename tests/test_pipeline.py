@@ -98,12 +98,19 @@ def test_every_component_runs_and_asks_once_for_all_branches(session, spec, monk
     asked = []
     forward = session.backbone.dit.forward
     monkeypatch.setattr(session.backbone.dit, "forward", lambda video, *rest, **more: (asked.append(len(video)), forward(video, *rest, **more))[1])
-    chosen = {spec.kind: spec.name} | ({"guidance": 3.5} if spec.kind == "sampler" else {})
+    name = "skip-layer:low=0" if spec.name == "skip-layer" else spec.name
+    chosen = {spec.kind: name} | ({"guidance": 3.5} if spec.kind == "sampler" else {})
     assert latents(session, steps=3, **chosen).isfinite().all()
     branches = spec.caps.get("branches", 2)
     stages = len(spec.caps.get("stages", (0,)))
     each = [2, 1] if spec.name == "skip-layer" else [branches]                # the weaker model is asked by itself
     assert asked == each * (3 * stages - (stages > 1 and spec.caps["stages"][-1] == 1))
+
+
+def test_the_weaker_model_of_skip_layer_is_asked_about_the_picture_alone(session):
+    plain, skipped = (next(Run(session, PROMPT, steps=2, guidance=rule)).x0 for rule in (3.5, "skip-layer:scale=3.5"))
+    (video, audio), (other, same) = (session.backbone.layout.unpack(x) for x in (plain, skipped))
+    assert torch.allclose(audio, same, atol=1e-5) and not torch.allclose(video, other, atol=1e-2)
 
 
 def test_a_component_of_somebody_else(session, folder):

@@ -93,6 +93,11 @@ def test_attention_on_request(session):
     with pytest.raises(InputError, match="attention"): recorded(session).attention(0)
 
 
+def test_attention_is_that_of_the_whole_model(session):
+    plain, skipped = (recorded(session, {"attention": True}, guidance=rule) for rule in ("cfg:scale=3.5", "skip-layer:low=0"))
+    assert torch.equal(plain.attention(0), skipped.attention(0)) and skipped.rows[0].branches == 3
+
+
 def test_attention_with_a_reference(session):
     face = torch.full((1, 32, 32, 3), 200, dtype=torch.uint8)
     trace = recorded(session, {"attention": True}, reference=face)
