@@ -181,7 +181,7 @@ def loudness(x: Tensor) -> Tensor:
 def mix(tracks: list[Tensor],              # [..., N] each; the longest decides
         db: list[float] | None = None,     # gain of each track; by default 0
         peak: float = .95) -> Tensor:
-    "The sum of tracks [..., N], turned down if it would exceed `peak`."
+    "The sum of tracks [..., N], each row turned down if it would exceed `peak`."
     gains = db or [0.] * len(tracks)
     if len(gains) != len(tracks):
         raise ValueError(f"{len(tracks)} tracks but {len(gains)} gains: give one gain in dB for each track")

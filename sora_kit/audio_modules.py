@@ -129,4 +129,4 @@ def soundtrack(ctx: AudioContext,
         sounds.append(checked(module.render(ctx, generator=generator(seed, f"audio/{name}")), ctx, name)[0])
         if hasattr(module, "captions"): captions += module.captions(ctx)
     if not sounds: return torch.zeros(ctx.channels, ctx.n_samples), ()
-    return mix(sounds), tuple(sorted(captions))
+    return mix([sound.flatten() for sound in sounds]).view_as(sounds[0]), tuple(sorted(captions))      # all channels are turned down alike

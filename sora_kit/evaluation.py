@@ -38,6 +38,7 @@ class Seen:
     impacts: list[float]          # seconds
     onsets: list[float]           # seconds
     signature: list[float]        # of the pictures, as `metrics.signature` makes it; empty without a codec
+    fps: float = 8.               # frames a second
 
 
 def see(detector: Detector, clip: Clip, codec: Codec | None = None) -> Seen:
@@ -51,7 +52,7 @@ def see(detector: Detector, clip: Clip, codec: Codec | None = None) -> Seen:
     if codec:
         with torch.no_grad(): marks = signature(codec.encode(pictures(clip.frames[None]) / 2 + .5))[0].tolist()
     return Seen(said, bool(recognised(logits)), [ACTORS[k] for k in best_two], [[round(x, 4), y] for x, y in zip(track[0, :, 0].tolist(), height)],
-                impact_times(height, float(clip.fps)), heard, [round(v, 3) for v in marks])
+                impact_times(height, float(clip.fps)), heard, [round(v, 3) for v in marks], float(clip.fps))
 
 # %% ../nbs/29e_evaluation.ipynb #17217002
 def noted(path: Path, about: dict) -> list[Seen]:
@@ -141,7 +142,7 @@ def pair_rows(prompts: list[Prompt], made: list[Seen], best: list[Seen] | None) 
 # %% ../nbs/29e_evaluation.ipynb #abc1a08e
 def fall_row(name: str, seen: list[Seen], best: list[Seen] | None) -> Row:
     "R² of the parabolas in all flights of these clips, with a bootstrap interval over clips."
-    def sums(clips): return [free_fall([y for _, y in s.track], s.impacts)[:2] for s in clips]
+    def sums(clips): return [free_fall([y for _, y in s.track], s.impacts, s.fps)[:2] for s in clips]
     def score(error, total): return 1 - error / total.clamp(min=1e-9)
     def pooled(clips): return float(score(*torch.tensor(sums(clips), dtype=torch.float64).sum(0)))
     flying = [s for s, (_, total) in zip(seen, sums(seen)) if total]

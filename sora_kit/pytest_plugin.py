@@ -16,11 +16,12 @@ class Tally:
     kind: str
     minimum: int
     counts: Counter = field(default_factory=Counter)    # of passed, failed, skipped, expected, unexpected, deselected
+    part: bool = False                                  # single checks were named
 
     @property
     def short(self) -> bool:
         "Too few passed, though the user did not ask for a part only."
-        return not self.counts["deselected"] and self.counts["passed"] < self.minimum
+        return not (self.part or self.counts["deselected"]) and self.counts["passed"] < self.minimum
 
     def line(self, id: str) -> str:
         numbers = ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items()) if n)
@@ -32,11 +33,11 @@ class Tally:
 class Tallies:
     "The plugin of one session: listens to the tests that carry the mark `sora_contract(id, kind, minimum)`."
 
-    def __init__(self): self.of: dict[str, Tally] = {}
+    def __init__(self, part: bool = False): self.of, self.part = {}, part      # dict[str, Tally]
 
     def note(self, mark: tuple, what: str) -> None:
         id, kind, minimum = mark
-        self.of.setdefault(id, Tally(kind, minimum)).counts[what] += 1
+        self.of.setdefault(id, Tally(kind, minimum, part=self.part)).counts[what] += 1
 
     def pytest_deselected(self, items):
         for item in items:
@@ -75,12 +76,12 @@ class FromWorkers:
 
     def pytest_testnodedown(self, node):
         for id, (kind, minimum, n) in getattr(node, "workeroutput", {}).get("sora_contract_deselected", {}).items():
-            self.tallies.of.setdefault(id, Tally(kind, minimum)).counts["deselected"] = n
+            self.tallies.of.setdefault(id, Tally(kind, minimum, part=self.tallies.part)).counts["deselected"] = n
 
 # %% ../nbs/32i_pytest_plugin.ipynb #2fb9e3a6
 def pytest_configure(config) -> None:
     "pytest calls this when it starts: make the mark known and begin to count."
     config.addinivalue_line("markers", "sora_contract(id, kind, minimum): a check of a sora_kit component's contract")
-    tallies = Tallies()
+    tallies = Tallies(part=any("::" in str(name) and str(name).endswith("]") for name in config.args))
     config.pluginmanager.register(tallies, "sora_kit_tallies")
     if config.pluginmanager.hasplugin("xdist"): config.pluginmanager.register(FromWorkers(tallies), "sora_kit_workers")

@@ -71,6 +71,14 @@ def test_the_pytest_plugin_counts(tmp_path, body, options, code, says):
     assert done.returncode == code and says in done.stdout and "contracts of sora_kit components" in done.stdout, done.stdout + done.stderr
 
 
+def test_one_check_may_be_run_by_its_name(tmp_path):
+    (tmp_path / "test_it.py").write_text(PLUGIN_TEST.format(body="check.run()"))
+    pytest_here = lambda *options: subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options], cwd=tmp_path, capture_output=True, text=True)
+    name = pytest_here("--collect-only").stdout.splitlines()[0]
+    done = pytest_here(name)
+    assert "test_contract[" in name and done.returncode == 0 and "1 run (1 passed)" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_check_that_exits_is_a_failure_and_not_the_end():
     class Exits(Euler):
         def schedule(self, steps, *, info): sys.exit(0)
