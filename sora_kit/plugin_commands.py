@@ -150,7 +150,7 @@ def install(package: Annotated[str, typer.Argument(help="A package's name on PyP
         from sora_kit import plugin_install as tools
         from sora_kit.files import InputError
         target = tools.checked_target(package, editable)
-        if tools.builds(target) and not yes:
+        if tools.runs_build_code(target) and not yes:
             typer.echo(printable(f"To say what {package} would install, pip runs its own build code. A plugin is a program that can do what you can do."))
             if not agreed("Go on"): raise InputError("nothing was run or installed; --yes agrees to both")
         changes = tools.plan(target, editable)

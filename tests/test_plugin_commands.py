@@ -19,7 +19,7 @@ from sora_kit.files import InputError, MachineError
 from sora_kit.installed import config_folder, read_switches, write_switches
 from sora_kit.plugin_check import parts_of
 from sora_kit.plugin_commands import plugins_app
-from sora_kit.plugin_install import builds, checked_target, plan, uninstall
+from sora_kit.plugin_install import checked_target, plan, runs_build_code, uninstall
 from sora_kit.plugin_template import PLUGIN_KINDS, TEMPLATE, new_plugin, plugin_names
 
 pytest.importorskip("copier", reason="copier is not installed: pip install 'sora_kit[plugins]'")
@@ -191,7 +191,7 @@ def test_the_build_code_of_a_folder_runs_only_after_a_yes(tmp_path, monkeypatch,
         monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"isatty": lambda self: terminal, "readline": lambda self: answer})())
         with pytest.raises(InputError, match="nothing was run"): say("install", str(tmp_path))
         assert "build code" in capsys.readouterr().out
-    assert builds("./x") and builds("git+https://example.org/x") and builds("x.tar.gz") and not builds("x") and not builds("/a/x-1.0-py3-none-any.whl")
+    assert runs_build_code("./x") and runs_build_code("git+https://example.org/x") and runs_build_code("x.tar.gz") and not runs_build_code("x") and not runs_build_code("/a/x-1.0-py3-none-any.whl")
 
 
 # Installed, used and removed, in an environment that is thrown away
