@@ -1135,6 +1135,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'sora_kit.recipes.cosine': ('recipes.html#cosine', 'sora_kit/recipes.py'),
                                   'sora_kit.recipes.draw_world': ('recipes.html#draw_world', 'sora_kit/recipes.py'),
                                   'sora_kit.recipes.fit_codec': ('recipes.html#fit_codec', 'sora_kit/recipes.py'),
+                                  'sora_kit.recipes.form_of': ('recipes.html#form_of', 'sora_kit/recipes.py'),
                                   'sora_kit.recipes.load_checkpoint': ('recipes.html#load_checkpoint', 'sora_kit/recipes.py'),
                                   'sora_kit.recipes.make_pairs': ('recipes.html#make_pairs', 'sora_kit/recipes.py'),
                                   'sora_kit.recipes.mixed': ('recipes.html#mixed', 'sora_kit/recipes.py'),

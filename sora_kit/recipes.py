@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'TrainRecipe', 'Log', 'best_device', 'quick_in_bf16', 'mixed', 'step_generator', 'cosine',
-           'save_checkpoint', 'load_checkpoint', 'make_pairs', 'draw_world', 'codec_batch', 'start_codec', 'fit_codec']
+           'save_checkpoint', 'load_checkpoint', 'make_pairs', 'form_of', 'draw_world', 'codec_batch', 'start_codec',
+           'fit_codec']
 
 # %% ../nbs/27b_recipes.ipynb #5f6259a0
 import json
@@ -148,10 +149,14 @@ def make_pairs(seed: int, n: int, size: int) -> dict:
     return dict(scenes=[], big=big.frames[:, 0], small=small.frames[:, 0], owner=big.owner[:, 0])
 
 
+def form_of(recipe: TrainRecipe) -> dict:
+    "Size, length and rate of a recipe's films, and the tokens that are labelled, as `make_clips` takes them."
+    return dict(size=recipe.size, frames=recipe.frames, fps=recipe.fps, cells=recipe.dit.grid // recipe.dit.patch, fold=recipe.dit.fold)
+
+
 def draw_world(recipe: TrainRecipe, folder: Path, log: Log) -> None:
     "Render the shards that are not there yet."
-    dit = recipe.dit
-    form = dict(size=recipe.size, frames=recipe.frames, fps=recipe.fps, cells=dit.grid // dit.patch, fold=dit.fold)
+    form = form_of(recipe)
     jobs = [("pair", recipe.pair_shards, lambda s: make_pairs(s, 1500, recipe.size)),
             ("still", recipe.still_shards, lambda s: make_clips(s, 1500, True, **form)),
             ("clip", recipe.clip_shards, lambda s: make_clips(s, 250, False, **form))]
