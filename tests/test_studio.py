@@ -169,7 +169,7 @@ def test_old_takes_go_and_a_new_page_sees_the_others(session):
     desk.do("hello")
     assert [m["take"]["number"] for m in desk.said("take")] == [3, 4, 5, 6, 7] and not any(m["fresh"] for m in desk.said("take"))
     desk.do("steps", take=3)
-    assert "Only the last" in desk.said("told")[-1]["text"]
+    assert "Only the last" in desk.said("problem")[-1]["text"]
     desk.do("steps", take=7)
     desk.studio.wait()
     assert "open beneath" in desk.said("told")[-1]["text"]
