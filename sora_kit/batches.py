@@ -6,6 +6,7 @@
 __all__ = ['encode_shards', 'facts_of', 'Latents', 'as_stills', 'next_batch']
 
 # %% ../nbs/27c_batches.ipynb #0634070d
+import io
 import random
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .captions import describe, nameless
 from .codec import Codec
 from .data import read_shard
 from .dit import groups_of
+from .files import write_atomic
 from .recipes import TrainRecipe, mixed
 from .scenes import ACTORS, CAMERAS, MOTIONS, WEATHERS, Scene, mirrored
 from .text import Tokenizer
@@ -33,9 +35,9 @@ def encode_shards(codec: Codec, folder: Path, kinds=("still", "clip")) -> None:
                 video = part.to(device).permute(0, 1, 4, 2, 3).float() / 255
                 with torch.no_grad(), mixed(device): z = codec.encode(video.flip(4) if flip else video)
                 out.append(z.bfloat16().view(torch.int16).cpu())
-            part = path.with_name(f"{path.stem}-part.npy")                  # whole or not at all: its presence says that it is done
-            np.save(part, torch.cat(out).numpy())
-            part.replace(path.with_name(f"{path.stem}.{name}.npy"))
+            data = io.BytesIO()
+            np.save(data, torch.cat(out).numpy())
+            write_atomic(path.with_name(f"{path.stem}.{name}.npy"), data.getvalue())
 
 # %% ../nbs/27c_batches.ipynb #29d74ebe
 def facts_of(scene: Scene) -> list[int]:

@@ -143,7 +143,7 @@ class Trace:
         "Who (row) looks at whom (column), [N,N]: of one block, or the mean of all."
         need(self.spans, "attention", None, "this trace was made without it: Trace.record(run, attention=True)")
         need(type(k) is int and -len(self) <= k < len(self), "row", k, f"this trace has {len(self)} rows")
-        need("attention" in self.rows[k].tensors, "attention", None, "it was not saved with this trace: trace.save(path, attention=True)")
+        need("attention" in self.rows[k].tensors, "attention", None, "it was not saved with this trace: trace.save(path, latents=('x', 'x0', 'attention'))")
         maps = self.rows[k].tensors["attention"].float()
         return maps.mean(0) if block is None else maps[block]
 

@@ -274,7 +274,6 @@ def train(recipe: TrainRecipe, folder: Path) -> None:
     encode_shards(codec, folder)
     fit_flow(recipe, folder, log, codec)
 
-
 # %% ../nbs/27c_train.ipynb #a9df6ef9
 def export_weights(
     recipe: TrainRecipe,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_model import write_tiny
+from tiny_model import taken, write_tiny
 
 import sora_kit
 from sora_kit.files import InputError, MachineError
@@ -29,12 +29,6 @@ def folder(tmp_path_factory): return write_tiny(tmp_path_factory.mktemp("tiny"))
 
 @pytest.fixture(scope="module")
 def session(folder): return Session(folder)
-
-
-def taken(run, steps):
-    "The run, so many steps later."
-    for _ in range(steps): next(run)
-    return run
 
 
 def ended(run):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from tiny_model import write_leaper, write_tiny
+from tiny_model import taken, write_leaper, write_tiny
 
 from sora_kit.files import InputError
 from sora_kit.hooks import ComponentSpec, Param
@@ -32,12 +32,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def session(folder):
     return Session(folder)
-
-
-def taken(run, steps):
-    "The run, so many steps later."
-    for _ in range(steps): next(run)
-    return run
 
 
 class Desk:

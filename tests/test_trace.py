@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_model import write_tiny
+from tiny_model import taken, write_tiny
 
 from sora_kit.files import InputError
 from sora_kit.pipeline import Run, Session
@@ -24,12 +24,6 @@ def folder(tmp_path_factory): return write_tiny(tmp_path_factory.mktemp("tiny"))
 
 @pytest.fixture(scope="module")
 def session(folder): return Session(folder)
-
-
-def taken(run, steps):
-    "The run, so many steps later."
-    for _ in range(steps): next(run)
-    return run
 
 
 def recorded(session, settings={}, **run): return Trace.record(Run(session, PROMPT, **{"steps": 4} | run), **settings)

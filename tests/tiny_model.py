@@ -45,3 +45,9 @@ def write_leaper(folder: Path, seed: int = 0) -> Path:
     up = {k: .1 * torch.randn(v.shape, generator=g) for k, v in idle.up.items()}
     save_lora(leap_file(folder, model.name), LoRA(idle.down, up, {"weights": model.sha256, "shift": 2., "guidance": 3.5}))
     return folder
+
+
+def taken(run, steps):
+    "The run, so many steps later."
+    for _ in range(steps): next(run)
+    return run
