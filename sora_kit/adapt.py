@@ -109,9 +109,10 @@ def fit_lora(base: Base,
              seed: int = 0,
              most: int = 100_000,       # steps
              thin: int | None = None,   # rank of the small layers before and after the transformer; by default the same
+             ends: int | None = None,   # rank of the outermost of these; by default the same again
              log=print) -> LoRA:
     "Train an adapter for so many minutes; logs the loss every 20 steps."
-    lora = new_lora(base.dit, rank, step_generator(seed, 0), thin)
+    lora = new_lora(base.dit, rank, step_generator(seed, 0), thin, ends)
 
     def loss_at(step):
         batch = lesson(films, base.dit.cfg.fold, random.Random(seed * 7_000_003 + step))
@@ -127,7 +128,8 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
                 folder: Path | None = None, # keeps the lessons; by default they are thrown away
                 lessons: int = 30,          # shards of 32 films
                 rank: int = 1,              # of the transformer's layers …
-                thin: int = 4,              # … and of the small ones around it, which draw the lines
+                thin: int = 4,              # … of the small ones around it, which draw the lines …
+                ends: int = 16,             # … and of the outermost, where one palette becomes another
                 log=print) -> LoRA:
     "Make lessons in a look and train an adapter on them."
     need(look in LOOKS, "look", look, f"it must be {', '.join(LOOKS)}")
@@ -137,7 +139,7 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
             if not (place / "clip" / f"{look}-{seed:03d}.json").exists(): make_lessons(base, look, place, 9_000_000 + seed)
             log(f"lessons {seed + 1}/{lessons}, {time.time() - start:.0f} s")
         films = Latents(place, "clip", load_tokenizer(), replace(TrainRecipe(), dit=base.dit.cfg))
-        lora = fit_lora(base, films, minutes, rank, thin=thin, log=log)
+        lora = fit_lora(base, films, minutes, rank, thin=thin, ends=ends, log=log)
     return replace(lora, facts=lora.facts | {"look": look, "lessons": lessons * 32})
 
 # %% ../nbs/28f_adapt.ipynb #4ea9f850
@@ -170,12 +172,13 @@ def calibrated(base: Base, lora: LoRA, look: str, n: int = 64, strengths: tuple[
 
 # %% ../nbs/28f_adapt.ipynb #1a7916d1
 def main(arguments: list[str]) -> None:
-    "`python -m sora_kit.adapt LOOK|all [--minutes M] [--rank R] [--thin R] [--weights FOLDER] [--out FOLDER] [--lessons FOLDER] [--check N]`."
+    "`python -m sora_kit.adapt LOOK|all [--minutes M] [--rank R] [--thin R] [--ends R] [--weights FOLDER] [--out FOLDER] [--lessons FOLDER] [--check N]`."
     parser = argparse.ArgumentParser(prog="python -m sora_kit.adapt", description="Teach the model a new look.")
     parser.add_argument("look", choices=[*LOOKS, "all"])
     parser.add_argument("--minutes", type=float, default=3., help="of training a look")
     parser.add_argument("--rank", type=int, default=1, help="of the transformer's layers")
     parser.add_argument("--thin", type=int, default=4, help="rank of the small layers before and after the transformer")
+    parser.add_argument("--ends", type=int, default=16, help="rank of the outermost of these, which read and write latents")
     parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of the base model")
     parser.add_argument("--out", type=Path, default=ADAPTERS)
     parser.add_argument("--lessons", type=Path, default=None, help="folder that keeps the lessons")
@@ -184,7 +187,7 @@ def main(arguments: list[str]) -> None:
     o = parser.parse_args(arguments)
     base = load_base(o.weights)
     for look in LOOKS if o.look == "all" else [o.look]:
-        lora = calibrated(base, fit_adapter(look, base, o.minutes, o.lessons, o.shards, o.rank, o.thin), look)
+        lora = calibrated(base, fit_adapter(look, base, o.minutes, o.lessons, o.shards, o.rank, o.thin, o.ends), look)
         if o.check:
             shares, films = share_in_look(base, lora, look, o.check)
             lora.facts["judged"] = {f"{scale:g}": share for scale, share in shares.items()}

@@ -51,7 +51,7 @@ def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1., tier: 
         elif not scene.relation: actors += now(.92, [mention(actor, rng, keep)], [])
     return Script(
         tuple(actors), relation, place=scene.place if rng.random() < .95 else "", time=now(.62, scene.time),
-        weather=now({"clear": .2, "fireworks": .8}.get(scene.weather, .65), scene.weather),
+        weather=now(.2, scene.weather) if scene.weather == "clear" else now(.97, scene.weather),      # whoever wants rain says so; silence is a clear sky
         camera=now(.15 if scene.camera == "static" else .75, scene.camera), mood=now(.06 if scene.mood == "none" else .55, scene.mood),
         slow=now(.7, scene.slow, False), style=now(.85, scene.style) if scene.style != "plain" else "", lapse=scene.lapse and now(.8, True, False),
         wants_reference=me, language=lang, tier=tier)

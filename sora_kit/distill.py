@@ -25,7 +25,7 @@ from .files import SHIPPED
 from .flow import half_log_snr, shift_times
 from .leap import leap_file, leaping, new_leap
 from .lora import LoRA, load_lora, save_lora
-from .recipes import TrainRecipe, step_generator
+from .recipes import TrainRecipe, mixed, step_generator
 from .text import load_tokenizer
 from .train import actor_cells, add_noise_to, all_blocks, velocity_error
 
@@ -36,8 +36,8 @@ SHIFT = 2.              # of the levels that leaps are taught between
 def guided(dit: DiT, x: Tensor, a: Tensor, level: float, groups: int, ids: Tensor, given: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     "The guided x0 of picture and sound at one level; `given` bool [B,G] says which groups are clean."
     t = torch.full((len(x), groups), level).masked_fill(given, 0.)
-    both = dit(x.repeat(2, 1, 1, 1, 1), a.repeat(2, 1, 1), t.repeat(2, 1), torch.full((2 * len(x),), level), torch.cat([ids, torch.zeros_like(ids)]))
-    return tuple(none + scale * (said - none) for said, none in (answer.chunk(2) for answer in both))
+    with mixed("cpu"): both = dit(x.repeat(2, 1, 1, 1, 1), a.repeat(2, 1, 1), t.repeat(2, 1), torch.full((2 * len(x),), level), torch.cat([ids, torch.zeros_like(ids)]))
+    return tuple(none + scale * (said - none) for said, none in (answer.float().chunk(2) for answer in both))
 
 
 @torch.no_grad()
@@ -72,7 +72,7 @@ def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g
     each = per_frame(level, cfg.fold)[:, None, :, None, None]                                                   # [n,1,F,1,1]
     x, a = add_noise_to(z, each, g), add_noise_to(audio, t, g)
     z_right, a_right = shown_way(teacher, x, a, t, r, ids, given, scale)
-    with leaping(base, leap, t - r): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
+    with leaping(base, leap, t - r), mixed("cpu"): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
     return velocity_error(z_hat, z_right, each, 1 + 3 * actor_cells(labels, groups, cfg)) + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
 
 # %% ../nbs/28h_distill.ipynb #7846dba3

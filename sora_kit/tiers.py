@@ -24,7 +24,7 @@ SIZES = {
     "bus": (.72, .84), "train": (.68, .80), "bicycle": (.68, .8), "airplane": (.66, .80), "rocket": (.95, 1.15), "kite": (.75, .95),
     "palm": (1.25, 1.45), "flower": (.7, .9), "castle": (1.05, 1.25), "umbrella": (.7, .85), "drum": (.6, .72), "bell": (.85, 1.0),
     "snowman": (.9, 1.1)}
-SPEEDS = {"walks": (.3, .42), "runs": (.6, .8), "jumps": (0., .15), "flies": (.45, .7), "bounces": (.15, .35), "rolls": (.45, .7)}
+SPEEDS = {"walks": (.3, .42), "runs": (.75, .95), "jumps": (0., .15), "flies": (.45, .7), "bounces": (.15, .35), "rolls": (.45, .7)}
 SCENERY = ("tree", "house", "tower", "palm", "castle")      # never the second actor of a chase; they stand further back
 OUTDOORS = ("street", "beach", "meadow", "forest", "desert", "snowfield")
 

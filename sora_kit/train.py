@@ -27,10 +27,10 @@ from .captions import describe
 from .codec import Codec
 from .dit import DiT, DiTConfig, groups_of, per_frame
 from .files import SHIPPED, load_facts, load_sharded, load_tensors, save_sharded, save_tensors
-from .flow import logit_normal_times
+from .flow import Pred, logit_normal_times
 from .recipes import (
     RECIPES, Log, TrainRecipe, best_device, cosine, draw_world, fit_codec, load_checkpoint, mixed, save_checkpoint, step_generator)
-from .samplers import flow_levels
+from .samplers import DPMpp2MSDE, sample
 from .text import load_tokenizer
 
 # %% ../nbs/27c_train.ipynb #5a408c7a
@@ -91,7 +91,8 @@ def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, floa
     z_hat, a_hat, seen = model(x, a, t, ta, ids, portrait, oracle=True)
     actor = actor_cells(labels, groups, model.cfg)
     thin = (facts[:, 1] > 0).float()[:, None, None, None, None]                    # rain, snow, fireworks: faint, and around the actor
-    parts = dict(video=velocity_error(z_hat, z, level, 1 + 3 * actor + 2 * thin * (1 - actor)))
+    shapes = 1 + (level > .8).float()                                              # up there it is decided what an actor looks like
+    parts = dict(video=velocity_error(z_hat, z, level, 1 + 3 * shapes * actor + 2 * thin * (1 - actor)))
     if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], 1 + .5 * attacks(audio, model.cfg.mels))
     asked = oracle_losses(seen, labels, facts)
     loss = parts["video"] + parts.get("audio", 0.) + oracle * (.1 * sum(asked.values()) + .2 * asked["facing"] + .3 * asked["weather"])
@@ -162,19 +163,21 @@ def held_out_by_level(model: DiT, held: Latents, device: torch.device, clips: in
 
 
 @torch.no_grad()
-def draft(model: DiT, codec: Codec, texts: list[str], frames: int, audio_tokens: int, steps: int = 12, scale: float = 3.5) -> torch.Tensor:
-    "Pictures uint8 [B,frames,S,S,3] for sentences, by plain Euler steps with guidance: a look at an unfinished model."
-    cfg, device = model.cfg, next(model.parameters()).device
+def draft(model: DiT, codec: Codec, texts: list[str], frames: int, audio_tokens: int, steps: int = 12, scale: float = 3.5, sampler=DPMpp2MSDE()) -> torch.Tensor:
+    "Pictures uint8 [B,frames,S,S,3] for sentences, with guidance, each from its own noise: a look at an unfinished model, without a session."
+    cfg, device, B = model.cfg, next(model.parameters()).device, len(texts)
     ids = load_tokenizer().batch(texts, cfg.text_length)[0].to(device)
-    g, B = step_generator(0, 0, device), len(texts)
-    z = torch.randn(B, cfg.channels, frames, cfg.grid, cfg.grid, generator=g, device=device)
-    a = torch.randn(B, audio_tokens, cfg.audio_dim, generator=g, device=device)
-    levels, both = flow_levels(steps).tolist(), torch.cat([ids, torch.zeros_like(ids)])
-    for t, s in zip(levels, levels[1:]):
-        level = z.new_full((2 * B, groups_of(frames, cfg.fold)), t)
-        z_hat, a_hat = model(z.repeat(2, 1, 1, 1, 1), a.repeat(2, 1, 1), level, level[:, 0], both)
-        z0, a0 = (none + scale * (said - none) for said, none in (x.chunk(2) for x in (z_hat, a_hat)))
-        z, a = z + (s - t) / t * (z - z0), a + (s - t) / t * (a - a0)
+    both, g = torch.cat([ids, torch.zeros_like(ids)]), step_generator(0, 0, device)
+    shape, cut = (cfg.channels, frames, cfg.grid, cfg.grid), cfg.channels * frames * cfg.grid ** 2
+    def denoise(x, t, to=None):
+        level = x.new_full((2 * B, groups_of(frames, cfg.fold)), t)
+        z, a = x[:, :cut].unflatten(1, shape), x[:, cut:].unflatten(1, (audio_tokens, cfg.audio_dim))
+        answers = model(z.repeat(2, 1, 1, 1, 1), a.repeat(2, 1, 1), level, level[:, 0], both)
+        said, none = torch.cat([answer.float().flatten(1) for answer in answers[:2]], 1).chunk(2)
+        return Pred(x, t, none + scale * (said - none), "x0")
+    noise = torch.randn(B, cut + audio_tokens * cfg.audio_dim, generator=g, device=device)
+    for _, x, _ in sample(sampler, noise, denoise, steps, generator=g): pass
+    z = x[:, :cut].unflatten(1, shape)
     return torch.stack([(p * 255).round().to(torch.uint8).permute(0, 2, 3, 1) for p in codec.decode_frames(z)], 1).cpu()
 
 # %% ../nbs/27c_train.ipynb #0fd1d735

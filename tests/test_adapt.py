@@ -15,7 +15,7 @@ from sora_kit.codec import Codec
 from sora_kit.dit import DiT
 from sora_kit.files import InputError, MachineError
 from sora_kit.looks import LOOKS, FilmNoir, fit_judge
-from sora_kit.lora import LoRA, adaptable, load_lora, new_lora, save_lora, styled
+from sora_kit.lora import OUTERMOST, LoRA, adaptable, load_lora, new_lora, save_lora, styled
 from sora_kit.recipes import TrainRecipe
 from sora_kit.render import render
 from sora_kit.scenes import sample_scene
@@ -164,3 +164,10 @@ def test_an_adapter_is_written_as_weak_as_its_look_allows(backbone, monkeypatch,
     lora = adapter(backbone)
     made = calibrated(backbone, lora, "blueprint", log=lambda line: None)
     assert made.facts["strength"] == strength and all(torch.equal(made.up[k], lora.up[k] * strength) and torch.equal(made.down[k], lora.down[k]) for k in lora.up)
+
+
+def test_each_part_of_an_adapter_has_a_rank_of_its_own(backbone):
+    lora = new_lora(backbone.dit, 1, torch.Generator().manual_seed(0), thin=2, ends=3)
+    ranks = {name: len(down) for name, down in lora.down.items()}
+    assert {r for name, r in ranks.items() if name.startswith("blocks.")} == {1}
+    assert {ranks[name] for name in OUTERMOST} == {3} and ranks["patches.merge"] == 2 and lora.facts["ends"] == 3

@@ -1,4 +1,4 @@
-"A judge that has seen rendered penguins: it says which of fourteen kinds a picture shows, and prints how often it is right."
+"A judge that has seen rendered penguins: it says which of fourteen kinds a picture shows, or that it is not sure, and prints how often it is right."
 import random
 from dataclasses import dataclass
 
@@ -41,9 +41,10 @@ class Judge:
     layer: nn.Linear
 
     def __call__(self, frames: Tensor) -> list[str]:
-        "The kind that each picture uint8 [B,H,W,3] shows."
+        "The kind that each picture uint8 [B,H,W,3] shows; 'unsure' where none is more probable than all others together."
         with torch.no_grad(): scores = self.layer((looked_at(self.net, frames) - self.middle) / self.spread)
-        return [KINDS[k] for k in scores.argmax(1).tolist()]
+        sure, kind = scores.softmax(1).max(1)
+        return [KINDS[k] if p > .5 else "unsure" for k, p in zip(kind.tolist(), sure.tolist())]
 
     def film(self, frames: Tensor) -> str:
         "The kind that most frames of a film uint8 [F,H,W,3] show."
@@ -51,7 +52,7 @@ class Judge:
         return max(set(said), key=said.count)
 
 
-def fit_judge(codec: nn.Module, n: int = 40, steps: int = 300, seed: int = 0) -> Judge:
+def fit_judge(codec: nn.Module, n: int = 120, steps: int = 300, seed: int = 0) -> Judge:
     "Taught on n pictures of each kind."
     net, shown = load_detector(), stills(codec, n, seed)
     x, y = looked_at(net, shown.flatten(0, 1)), torch.arange(len(KINDS)).repeat_interleave(n)
@@ -65,7 +66,7 @@ def fit_judge(codec: nn.Module, n: int = 40, steps: int = 300, seed: int = 0) ->
     return Judge(net, middle, spread, layer.requires_grad_(False))
 
 
-def ceiling(judge: Judge, codec: nn.Module, n: int = 16, seed: int = 1) -> dict[str, float]:
+def ceiling(judge: Judge, codec: nn.Module, n: int = 32, seed: int = 1) -> dict[str, float]:
     "On fresh rendered pictures: share of penguins that are recognised, of others that are taken for one, and of all that are right."
     said = [judge(part) for part in stills(codec, n, seed)]
     others = [word for part in said[:-1] for word in part]

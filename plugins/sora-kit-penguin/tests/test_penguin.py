@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from sora_kit.actors import CAST
+from sora_kit.detector import load_detector
 from sora_kit.newcomers import newcomer
 from sora_kit.render import render
 from sora_kit.scenes import Actor, Scene, held_out
@@ -14,6 +15,7 @@ from sora_kit.testing import parametrize_with_contract
 from sora_kit.text import load_tokenizer
 from sora_kit_penguin import CAPS, sora_actors, sora_style_adapters
 from sora_kit_penguin.adapter import FILE, DrawsPenguins, pieces, read_as
+from sora_kit_penguin.judge import KINDS, Judge
 from sora_kit_penguin.lessons import FIGURES, MOVES, sample_penguin, told, told_as_robot
 from sora_kit_penguin.train import LARGEST, prompts
 
@@ -67,6 +69,16 @@ def test_a_penguin_is_read_as_the_robot_that_it_was_taught_as():
         assert sum(same) > 12                                                  # all that said robot, and not android or bot
     ids = tokenizer.batch(["a dog runs on the beach"])[0]
     assert torch.equal(read_as(ids, pairs), ids) and read_as(torch.zeros(2, 32).long(), pairs).sum() == 0
+
+
+def test_a_judge_names_only_what_it_is_sure_of():
+    net, layer = load_detector(), torch.nn.Linear(2 * 96, len(KINDS))
+    torch.nn.init.zeros_(layer.weight), torch.nn.init.zeros_(layer.bias)
+    judge = Judge(net, torch.zeros(2 * 96), torch.ones(2 * 96), layer.requires_grad_(False))
+    grey = torch.full((2, 64, 64, 3), 128, dtype=torch.uint8)
+    assert judge(grey) == ["unsure", "unsure"] and judge.film(grey) == "unsure"
+    layer.bias[KINDS.index("penguin")] = 9.
+    assert judge(grey) == ["penguin", "penguin"]
 
 
 @trained
