@@ -253,7 +253,7 @@ def measure(session, paper: list, out: Path, about: dict, seed: int, batch: int,
     files = [out.with_name(f"{out.name}.{part}.progress") for part in ("made", "ceiling")]
     made = judged(files[0], about, len(paper), make, judge, counting("made", len(paper)))
     best = judged(files[1], about, len(paper), best_of, judge, counting("ceiling", len(paper))) if ceiling or training is not None else None
-    found = {"mistakes": {q: mistakes(paper, made, q) for q in ("actor", "place", "time", "motion")}}
+    found = {"mistakes": {q: mistakes(paper, made, q) for q in ("actor", "place", "time", "motion", "weather", "camera")}}
     if training is not None: found["memory"] = memory_of(made, best, training)
     rows = evaluate(paper, made, best)
     return rows, found | {"files": files}
