@@ -95,8 +95,8 @@ def as_stills(batch, fold: int, rng: random.Random):
 
 
 def next_batch(sets: dict, recipe: TrainRecipe, progress: float, rng: random.Random):
-    "Kind and batch of the next step: stills first, then both; half of the stills are frames of clips."
+    "Kind and batch of the next step: stills first, then both; half of the stills, or all where there are no others, are frames of clips."
     if progress >= recipe.stills_first and rng.random() >= recipe.stills_later: return "clip", sets["clip"].batch(recipe.clip_batch, rng)
     half = recipe.still_batch // 2
-    pair = (as_stills(sets[kind].batch(half, rng), recipe.dit.fold, rng) for kind in ("still", "clip"))
+    pair = (as_stills(sets.get(kind, sets["clip"]).batch(half, rng), recipe.dit.fold, rng) for kind in ("still", "clip"))
     return "still", tuple(torch.cat(x) for x in zip(*pair))
