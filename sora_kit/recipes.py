@@ -63,7 +63,7 @@ class TrainRecipe:
 
 RECIPES = {                # "…-further" goes on from the weights in the package
     "toybox-64": TrainRecipe(dit=DiTConfig(fine=3)),
-    "toybox-64-further": TrainRecipe(dit=DiTConfig(fine=3), begins_from="toybox-64", pair_shards=0, still_shards=0, clip_shards=24, flow_minutes=55., stills_first=0., stills_later=.15, clip_batch=32,
+    "toybox-64-further": TrainRecipe(dit=DiTConfig(fine=3), begins_from="toybox-64", pair_shards=0, still_shards=0, clip_shards=24, flow_minutes=50., stills_first=0., stills_later=.15, clip_batch=32,
                                      ema=.998, factor=.5, nameless=.35, oracle=0., bad_weather=.2, ends=(.5, .25), seed=9),
     "toybox-128": TrainRecipe("toybox-128", size=128, frames=25, fps=12., codec_minutes=3., flow_minutes=17., pair_shards=12, still_shards=16, clip_shards=80,
                               dit=DiTConfig(width=384, depth=12, heads=6, hidden=1024, audio_hidden=256, grid=16, fps=12.), clip_batch=64, still_batch=256),
