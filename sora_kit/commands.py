@@ -98,7 +98,7 @@ def generate(
         reading: Annotated[str | None, typer.Option(help="What the model reads in the prompt's place; '' for the prompt as it is, whatever its language.")] = None,
         style: Annotated[list[str] | None, typer.Option(help="A style, such as film-noir or film-noir:scale=.5; may be given again.")] = None,
         audio: Annotated[list[str] | None, typer.Option(help="A sound: joint is the model's own; music and foley can be added.")] = None,
-        filters: Annotated[list[str] | None, typer.Option("--filter", help="A safety filter for the prompt; by default prompt-filter; may be given again.")] = None,
+        filters: Annotated[list[str] | None, typer.Option("--filter", help="A safety filter for the prompt, in place of the usual prompt-filter; to have both, give both.")] = None,
         image: file_option("A picture with which the film begins.") = None, last: file_option("A picture with which it ends.") = None,
         extend: file_option("A film that goes on; --seconds is the length of both together.") = None,
         inpaint: file_option("A film to be made anew in a --region, or outside of the time --keep.") = None,
@@ -150,13 +150,13 @@ def described(about: dict) -> str:
     lines = ["{model}, SHA-256 {sha256}", "{parameters:,} parameters, {frames} frames at {fps} fps, sound by {sound}", "{folder}"]
     lines = [line.format(**about) for line in lines] + [f"{size:>12,} bytes  {name}" for name, size in about["bytes"].items()]
     for kind, components in about["components"].items():
-        lines += [f"{kind}:", *(f"  {name:12} {says}" for name, says in components.items())]
+        lines += [f"{kind.replace('_', ' ')}:", *(f"  {name:12} {says}" for name, says in components.items())]
     return "\n".join(lines)
 
 
 @app.command()
 def info(as_json: Json = False, weights: Weights = None):
-    "Say which model is there, whether its files are whole, and which samplers and guidance rules can be chosen."
+    "Say which model is there, whether its files are whole, and which samplers, guidance rules, styles and sounds can be chosen."
     def work():
         from sora_kit.files import SHIPPED
         from sora_kit.session import Session
@@ -166,7 +166,7 @@ def info(as_json: Json = False, weights: Weights = None):
                  "parameters": sum(p.numel() for m in (b.dit, b.codec, b.vocoder) if m for p in m.parameters()),
                  "sound": "vocoder" if b.vocoder else "griffin-lim",
                  "bytes": {p.name: p.stat().st_size for p in sorted(folder.glob(f"{b.name}.*"))},
-                 "components": {kind: {s.name: s.summary for s in session.registry.of_kind(kind)} for kind in ("sampler", "guidance")}}
+                 "components": {kind: {s.name: s.summary for s in session.registry.of_kind(kind)} for kind in ("sampler", "guidance", "style_adapter", "audio_module")}}
         return json.dumps(about) if as_json else described(about)
     return work
 
@@ -194,7 +194,8 @@ def train(name: Annotated[str, typer.Argument(help="Which recipe, such as toybox
 def spelled(ctx: typer.Context) -> str:
     "The command that was given, with its settings where they differ from the default; folders are not named."
     given = [(p, ctx.params[p.name]) for p in ctx.command.params if ctx.params.get(p.name, p.default) != p.default and p.name != "out"]
-    words = [p.opts[0] if value is True else f"{p.opts[0]} {p.metavar if isinstance(value, Path) else value}" for p, value in given]
+    switches = {True: lambda p: p.opts[0], False: lambda p: p.secondary_opts[0]}
+    words = [switches[value](p) if isinstance(value, bool) else f"{p.opts[0]} {p.metavar if isinstance(value, Path) else value}" for p, value in given]
     return " ".join(["sora-kit eval", *words])
 
 

@@ -37,7 +37,7 @@ def read_yaml(text: str,
               what: str) -> dict:       # for the message: which file
     "A YAML mapping from anybody; `InputError` says where it cannot be read."
     try: import yaml
-    except ImportError as problem: raise InputError("lessons need PyYAML; install it with: pip install 'sora_kit[studio]'") from problem
+    except ImportError as problem: raise InputError("lessons need PyYAML; install it with: pip install pyyaml") from problem
 
     class Plain(yaml.SafeLoader):
         def compose_node(self, parent, index):

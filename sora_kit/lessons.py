@@ -144,7 +144,10 @@ def find_lessons(specs: Iterable = (),               # a session's registry: the
     for place, source in places:
         try: info = Source.read(place, source=source).info
         except (ValueError, OSError) as problem: wrong.append(str(problem))
-        else: found.setdefault(info.id if source == "sora_kit" else f"{source}/{info.id}", info)
+        else:
+            key = info.id if source == "sora_kit" else f"{source}/{info.id}"
+            other = found.setdefault(key, info)
+            if other.folder.name != place.name: wrong.append(f"{place}: its id is {key!r}, and so is that of {other.folder}; change `id` in the notebook's metadata")
     return [found[k] for k in sorted(found)], wrong
 
 

@@ -198,15 +198,19 @@ def fit_judge(films: dict[str, Tensor],      # frames uint8 [N,H,W,3] of each lo
     return StyleJudge(tuple(films), layer.weight.detach(), layer.bias.detach())
 
 
-def through_codec(codec: torch.nn.Module, frames: Tensor, batch: int = 32) -> Tensor:
-    "What is left of frames uint8 [N,64,64,3] after the codec: uint8 [N,128,128,3]."
+def through_codec(codec: torch.nn.Module, frames: Tensor, noise: float = 0., generator: torch.Generator | None = None, batch: int = 32) -> Tensor:
+    "What is left of frames uint8 [N,64,64,3] after the codec, with noise of standard deviation 0…`noise` on the latents: uint8 [N,128,128,3]."
+    def disturbed(z):
+        if not noise: return z
+        strength = noise * torch.rand(len(z), 1, 1, 1, generator=generator)
+        return z + strength * torch.randn(z.shape, generator=generator)
     with torch.no_grad():
-        parts = [codec.unfold(codec.squeeze(colours(part) * 2 - 1)) for part in frames.split(batch)]
+        parts = [codec.unfold(disturbed(codec.squeeze(colours(part) * 2 - 1))) for part in frames.split(batch)]
     return pixels(torch.cat(parts) * .5 + .5)
 
 
-def judge_for(codec: torch.nn.Module, n: int = 64, seed: int = 0) -> StyleJudge:
-    "A judge taught on n stills of each look as this codec gives them back; a few seconds."
-    rng = random.Random(f"judge {seed}")
+def judge_for(codec: torch.nn.Module, n: int = 96, seed: int = 0, noise: float = .6) -> StyleJudge:
+    "A judge taught on n stills of each look as this codec gives them back from latents with some noise, so that blotches are not taken for glass; a few seconds."
+    rng, g = random.Random(f"judge {seed}"), torch.Generator().manual_seed(seed)
     stills = render([sample_scene(rng) for _ in range(n)], 64, frames=1, batch=64).frames[:, 0]
-    return fit_judge({"plain": through_codec(codec, stills)} | {name: through_codec(codec, look(stills)) for name, look in LOOKS.items()})
+    return fit_judge({name: through_codec(codec, look(stills), noise, g) for name, look in {"plain": lambda frames: frames, **LOOKS}.items()})

@@ -143,7 +143,7 @@ def agreed(question: str = "Install") -> bool:
 
 @plugins_app.command()
 def install(package: Annotated[str, typer.Argument(help="A package's name on PyPI, a wheel, or a folder; a folder is written with a slash or a dot.", metavar="PACKAGE")],
-            editable: Annotated[bool, typer.Option("--editable", "-e", help="A folder: what is changed in it counts at once.")] = False,
+            editable: Annotated[bool, typer.Option("--editable", "-e", help="A folder: what is changed in it counts the next time that sora-kit starts.")] = False,
             yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the plan without being asked.")] = False):
     "Install a plugin: the plan is shown first, and torch, numpy, diffusers and sora_kit are never changed."
     def work():

@@ -40,10 +40,11 @@ class Studio:
     def __init__(self,
                  session: Session | None = None,          # by default made in the background, so that the panel appears at once
                  weights: str | None = None,              # folder of other weights than those in the package
+                 device: str = "cpu",                     # what computes; "cuda" is a GPU
                  prompt: str = "a dog running on a beach at sunset, with dramatic music",
                  tell: Callable | None = None,            # (message, buffers): by default to the panel
                  most: int = 24):                         # takes that are kept
-        self.session, self.weights, self.prompt, self.most = session, weights, prompt, most
+        self.session, self.weights, self.device, self.prompt, self.most = session, weights, device, prompt, most
         self.takes: list[Take] = []
         self.job: Job | None = None              # what is being made
         self._number, self._seen, self._lock = 0, True, threading.Lock()
@@ -60,7 +61,7 @@ class Studio:
         return worker
 
     def _load(self):
-        if self.session is None: self.session = Session(self.weights)
+        if self.session is None: self.session = Session(self.weights, device=self.device)
         self._welcome()
 
     def tell(self, message: dict, *buffers: bytes):

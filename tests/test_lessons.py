@@ -235,3 +235,13 @@ def test_yaml_makes_no_objects():
 def test_page_rules_see_what_is_missing():
     assert page_problems('<html lang="en"><h1>A</h1><img src="x"></html>') == ["a picture has no alternative text"]
 
+
+
+def test_a_copy_with_the_same_id_is_reported(tmp_path):
+    copy = tmp_path / "21_mine"
+    copy.mkdir()
+    for path in LESSONS[0].iterdir():
+        if path.is_file(): (copy / path.name).write_bytes(path.read_bytes())
+    infos, wrong = find_lessons(folder=tmp_path)
+    assert [i.folder for i in infos if i.id == LESSONS[0].name] == [copy]
+    assert any(str(LESSONS[0]) in line and str(copy) in line and "change `id`" in line for line in wrong)
