@@ -36,7 +36,7 @@ SHIFT = 2.              # of the levels that leaps are taught between
 def guided(dit: DiT, x: Tensor, a: Tensor, level: float, groups: int, ids: Tensor, given: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     "The guided x0 of picture and sound at one level; `given` bool [B,G] says which groups are clean."
     t = torch.full((len(x), groups), level).masked_fill(given, 0.)
-    with mixed("cpu"): both = dit(x.repeat(2, 1, 1, 1, 1), a.repeat(2, 1, 1), t.repeat(2, 1), torch.full((2 * len(x),), level), torch.cat([ids, torch.zeros_like(ids)]))
+    both = dit(x.repeat(2, 1, 1, 1, 1), a.repeat(2, 1, 1), t.repeat(2, 1), torch.full((2 * len(x),), level), torch.cat([ids, torch.zeros_like(ids)]))
     return tuple(none + scale * (said - none) for said, none in (answer.float().chunk(2) for answer in both))
 
 
@@ -71,8 +71,9 @@ def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g
     level = torch.full((n, groups), t).masked_fill(given, 0.)
     each = per_frame(level, cfg.fold)[:, None, :, None, None]                                                   # [n,1,F,1,1]
     x, a = add_noise_to(z, each, g), add_noise_to(audio, t, g)
-    z_right, a_right = shown_way(teacher, x, a, t, r, ids, given, scale)
-    with leaping(base, leap, t - r), mixed("cpu"): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
+    with mixed("cpu"):
+        z_right, a_right = shown_way(teacher, x, a, t, r, ids, given, scale)
+        with leaping(base, leap, t - r): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
     return velocity_error(z_hat, z_right, each, 1 + 3 * actor_cells(labels, groups, cfg)) + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
 
 # %% ../nbs/28h_distill.ipynb #7846dba3
