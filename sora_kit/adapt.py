@@ -163,7 +163,7 @@ def share_in_look(base: Base, lora: LoRA, look: str, n: int = 32, scales: tuple[
     return dict(zip(scales, right.tolist())), films
 
 
-def calibrated(base: Base, lora: LoRA, look: str, n: int = 64, strengths: tuple[float, ...] = (.5, .6, .7, .8, .9, 1.), enough: float = .9, log=print) -> LoRA:
+def calibrated(base: Base, lora: LoRA, look: str, n: int = 64, strengths: tuple[float, ...] = (.55, .7, .85, 1.), enough: float = .9, log=print) -> LoRA:
     "The adapter, weakened until its scale 1 is the least of the strengths that puts so large a share of n stills in the look."
     shares, _ = share_in_look(base, lora, look, n, strengths)
     log(f"{look}: " + ", ".join(f"{share:.0%} in the look at {strength:g}" for strength, share in shares.items()))

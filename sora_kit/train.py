@@ -287,6 +287,9 @@ def export_weights(
     "Write `<name>.index.json` and its shards; returns the index's SHA-256."
     facts = json.loads(load_facts(folder / "flow.safetensors")["facts"])
     ema = {k[4:]: v for k, v in load_tensors(folder / "flow.safetensors").items() if k.startswith("ema.")}
+    if recipe.begins_from:
+        start = load_tensors(folder / "start.safetensors")
+        ema = {k: torch.lerp(start[k].float(), v, recipe.blend) if k in start else v for k, v in ema.items()}
     parts = {"dit": ema, "codec": load_tensors(folder / "codec.safetensors"), "vocoder": vocoder or {}}
     tensors = {f"{part}.{k}": v.bfloat16().contiguous() for part, state in parts.items() for k, v in state.items() if not k.startswith("oracle.")}
     config = {"frames": recipe.frames, "fps": recipe.fps, "size": recipe.size, "dit": asdict(recipe.dit), "codec": asdict(recipe.codec),
