@@ -53,17 +53,18 @@ class Latents:
         shards = [read_shard(folder / kind, n) for n in names[part]]
         self.arrays = {k: np.concatenate([s[k] for s in shards]) for k in ("z", "zm", "labels", "portraits", "sound") if k in shards[0]}
         self.scenes = [scene for s in shards for scene in s["scenes"]]
-        self.pairs = [i for i, scene in enumerate(self.scenes) if len(scene.actors) > 1]
-        self.bad_weather = [i for i, scene in enumerate(self.scenes) if scene.weather != "clear"]
+        kinds = {"pairs": lambda s: len(s.actors) > 1, "chases": lambda s: s.relation == "chases",
+                 "running": lambda s: len(s.actors) == 1 and s.actors[0].motion == "runs", "bad_weather": lambda s: s.weather != "clear"}
+        self.often = [([i for i, scene in enumerate(self.scenes) if kind(scene)], getattr(recipe, name)) for name, kind in kinds.items()]
         self.tokenizer, self.recipe = tokenizer, recipe
 
     def __len__(self): return len(self.scenes)
 
     def row(self, share: float, rng: random.Random) -> int:
-        "Which film; the recipe says how often pairs and bad weather come."
-        recipe = self.recipe
-        if self.pairs and share < recipe.pairs: return rng.choice(self.pairs)
-        if self.bad_weather and share < recipe.pairs + recipe.bad_weather: return rng.choice(self.bad_weather)
+        "Which film, for a number 0…1; the recipe says how often pairs, chases, runners and bad weather come."
+        for rows, part in self.often:
+            if share < part and rows: return rng.choice(rows)
+            share -= part
         return rng.randrange(len(self))
 
     def batch(self, n: int, rng: random.Random):

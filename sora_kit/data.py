@@ -68,13 +68,17 @@ def scene_from(d: dict) -> Scene:
 
 
 HARD = {("child", "jumps"): 1, ("dog", "jumps"): 1, ("cat", "jumps"): 1, ("robot", "jumps"): 1, ("ball", "bounces"): 2, ("balloon", "floats"): 1,
-        ("dog", "runs"): 5, ("cat", "runs"): 2, ("child", "runs"): 1, ("dog", "walks"): 1, ("cat", "walks"): 1}      # how often, beside each other
+        ("dog", "runs"): 5, ("cat", "runs"): 2, ("child", "runs"): 1, ("dog", "walks"): 1, ("cat", "walks"): 1,
+        ("child", "chases"): 5, ("robot", "chases"): 1, ("dog", "chases"): 1, ("cat", "chases"): 1}      # how often, beside each other
 
 
 def practice(rng: random.Random, hard: float = .4) -> Scene:
-    "A training scene; a share of `hard` shows what is rare and difficult: landings, which few clips have, small things on strings, and four legs that run."
+    "A training scene; a share of `hard` shows what is rare and difficult: landings, which few clips have, small things on strings, four legs that run, and chases."
     if rng.random() >= hard: return sample_scene(rng)
     (kind, motion), = rng.choices(tuple(HARD), tuple(HARD.values()))
+    while motion == "chases":
+        scene = sample_scene(rng, kind, pairs=1.)
+        if scene.relation == "chases": return scene
     return sample_scene(rng, kind, motion)
 
 
