@@ -812,7 +812,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'sora_kit.look_eval': { 'sora_kit.look_eval.Shown': ('look_eval.html#shown', 'sora_kit/look_eval.py'),
                                     'sora_kit.look_eval.Shown.line': ('look_eval.html#shown.line', 'sora_kit/look_eval.py'),
                                     'sora_kit.look_eval.exam': ('look_eval.html#exam', 'sora_kit/look_eval.py'),
-                                    'sora_kit.look_eval.fingerprint': ('look_eval.html#fingerprint', 'sora_kit/look_eval.py'),
                                     'sora_kit.look_eval.fit_look_detector': ('look_eval.html#fit_look_detector', 'sora_kit/look_eval.py'),
                                     'sora_kit.look_eval.joined': ('look_eval.html#joined', 'sora_kit/look_eval.py'),
                                     'sora_kit.look_eval.judge_adapter': ('look_eval.html#judge_adapter', 'sora_kit/look_eval.py'),

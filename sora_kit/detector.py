@@ -215,15 +215,13 @@ def fit_detector(
     lr: float = 3e-3,
     seed: int = 0,
     start: Detector | None = None,     # go on with this one: the second course, in which what is difficult comes more often
-    only: tuple[str, ...] = ("",),     # how the names of the parameters begin that may change
     log=None,                          # log(step, loss) every 100 steps
 ) -> Detector:
     "A detector trained on examples."
     torch.manual_seed(seed)
     net, g = Detector().to(memory_format=torch.channels_last).train(), torch.Generator().manual_seed(seed)
     if start: net.load_state_dict(start.state_dict())
-    for name, weight in net.named_parameters(): weight.requires_grad_(name.startswith(only))
-    opt = torch.optim.AdamW([weight for weight in net.parameters() if weight.requires_grad], lr, betas=(.9, .98), weight_decay=.02)
+    opt = torch.optim.AdamW(net.parameters(), lr, betas=(.9, .98), weight_decay=.02)
     plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda k: min(1., (k + 1) / 100) * (.01 + .99 * math.cos(math.pi / 2 * k / steps) ** 2))
     order, losses, shares = torch.empty(0, dtype=torch.long), [], often(e)
     for step in range(1, steps + 1):
