@@ -158,7 +158,7 @@ def test_shipped_adapters_are_small():
     for path in Path(ADAPTERS).glob("*.safetensors"): assert path.stat().st_size < 300_000 and load_lora(path).facts["look"] == path.stem
 
 
-@pytest.mark.parametrize("shares, strength", [((.1, .5, .93, 1., 1., 1.), .7), ((0., 0., 0., .1, .2, .5), 1.), ((.95,) * 6, .5)])
+@pytest.mark.parametrize("shares, strength", [((.1, .93, 1., 1.), .7), ((0., .1, .2, .5), 1.), ((.95,) * 4, .55)])
 def test_an_adapter_is_written_as_weak_as_its_look_allows(backbone, monkeypatch, shares, strength):
     monkeypatch.setattr(adapt, "share_in_look", lambda base, lora, look, n, strengths: (dict(zip(strengths, shares)), None))
     lora = adapter(backbone)
