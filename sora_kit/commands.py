@@ -194,8 +194,7 @@ def train(name: Annotated[str, typer.Argument(help="Which recipe, such as toybox
 def spelled(ctx: typer.Context) -> str:
     "The command that was given, with its settings where they differ from the default; folders are not named."
     given = [(p, ctx.params[p.name]) for p in ctx.command.params if ctx.params.get(p.name, p.default) != p.default and p.name != "out"]
-    switches = {True: lambda p: p.opts[0], False: lambda p: p.secondary_opts[0]}
-    words = [switches[value](p) if isinstance(value, bool) else f"{p.opts[0]} {p.metavar if isinstance(value, Path) else value}" for p, value in given]
+    words = [(p.opts if value else p.secondary_opts)[0] if isinstance(value, bool) else f"{p.opts[0]} {p.metavar if isinstance(value, Path) else value}" for p, value in given]
     return " ".join(["sora-kit eval", *words])
 
 

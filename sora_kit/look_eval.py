@@ -75,7 +75,7 @@ def named(net: Detector, stills: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts).argmax(1)
 
 
-def fit_look_detector(codec: Codec, n: int = 3000, steps: int = 2000, fresh: int = 300, log=print) -> tuple[Detector, dict[str, float]]:
+def fit_look_detector(codec: Codec, n: int = 4000, steps: int = 2600, fresh: int = 300, log=print) -> tuple[Detector, dict[str, float]]:
     "A detector taught on n stills of each look, and the share of fresh stills in which it names the right actor, by look."
     kinds = ["plain", *LOOKS]
     taught = joined([look_stills(codec, look, seed, n) for seed, look in enumerate(kinds)])

@@ -20,6 +20,7 @@ from .haze import fog, wind
 from .motions import GAITS
 from .places import GROUND, PALETTE, TIMES, View, far, grade, near, weather, wet_street
 from .scenes import Actor, Motion, Scene, cast, simulate
+from .shapes import cov
 from .sky import rgb
 from .styles import stylise
 
@@ -109,7 +110,7 @@ def dust(frames, view, troupe, ground, rows, figures, paint):
             r = a.size * (.09 + .17 * (age / SETTLES).sqrt())
             foot, low = x - face * (a.speed * age + .25 * a.size), ground[i] + .45 * r
             big, small = torch.hypot(X[b] - foot, Y[b] - low) - r, torch.hypot(X[b] - foot + face * 1.1 * r, Y[b] - low + .2 * r) - .6 * r
-            alpha = (.5 - torch.minimum(big, small) * ppu[b] * .5).clamp(0, 1) * (1 - age / SETTLES).clamp(min=0).sqrt() * .92
+            alpha = cov(torch.minimum(big, small), ppu[b] * .5) * (1 - age / SETTLES).clamp(min=0).sqrt() * .92
             frames[b].lerp_(paint[b].view(1, 3, 1, 1), alpha[:, None])
 
 # %% ../nbs/13b_render.ipynb #7e0ba807

@@ -40,10 +40,10 @@ class Studio:
     def __init__(self,
                  session: Session | None = None,          # by default made in the background, so that the panel appears at once
                  weights: str | None = None,              # folder of other weights than those in the package
-                 device: str = "cpu",                     # what computes; "cuda" is a GPU
                  prompt: str = "a dog running on a beach at sunset, with dramatic music",
                  tell: Callable | None = None,            # (message, buffers): by default to the panel
-                 most: int = 24):                         # takes that are kept
+                 most: int = 24,                          # takes that are kept
+                 device: str = "cpu"):                    # what computes; "cuda" is a GPU
         self.session, self.weights, self.device, self.prompt, self.most = session, weights, device, prompt, most
         self.takes: list[Take] = []
         self.job: Job | None = None              # what is being made

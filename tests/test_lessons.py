@@ -1,6 +1,7 @@
 "Lessons from anybody: read without running, split without leaking, checked for what they claim. What runs whole lessons is marked slow."
 
 import json
+import shutil
 import sys
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -238,10 +239,7 @@ def test_page_rules_see_what_is_missing():
 
 
 def test_a_copy_with_the_same_id_is_reported(tmp_path):
-    copy = tmp_path / "21_mine"
-    copy.mkdir()
-    for path in LESSONS[0].iterdir():
-        if path.is_file(): (copy / path.name).write_bytes(path.read_bytes())
+    copy = Path(shutil.copytree(LESSONS[0], tmp_path / "21_mine"))
     infos, wrong = find_lessons(folder=tmp_path)
     assert [i.folder for i in infos if i.id == LESSONS[0].name] == [copy]
     assert any(str(LESSONS[0]) in line and str(copy) in line and "change `id`" in line for line in wrong)
