@@ -21,7 +21,7 @@ from .motions import GAITS
 from .places import GROUND, PALETTE, TIMES, View, far, grade, near, weather, wet_street
 from .scenes import Actor, Motion, Scene, cast, simulate
 from .shapes import cov
-from .sky import rgb
+from .sky import gleam, rgb
 from .styles import stylise
 
 # %% ../nbs/13b_render.ipynb #cafbc6c2
@@ -149,6 +149,7 @@ def render_group(scenes, motions, size, owner, flow=None, figures=FULL_CAST):
     if all(s.camera == "static" for s in scenes): camera = camera[:, :, :1]
     view, t = View(size, size, *camera), motions[0].time
     wet = torch.tensor([float(s.weather in ("rain", "snow", "fog")) for s in scenes])
+    cold = torch.tensor([float(s.weather == "snow") for s in scenes])
     foggy, pace = torch.tensor([float(s.weather == "fog") for s in scenes]), LAPSE if scenes[0].lapse else 1.
     seed = torch.tensor([s.seed for s in scenes])
     troupe = gather(scenes, motions)
@@ -159,13 +160,13 @@ def render_group(scenes, motions, size, owner, flow=None, figures=FULL_CAST):
     how = (troupe.tracks[n] for n in ("rot", "face", "squash"))
     patches = place_actors(troupe.pose, px, py, k, *how, light, rim, size, flow is not None, figures)
     bursts = [s.bursts for s in scenes]
-    frames = far(place, view, now, t * pace, wet, seed, bursts if any(bursts) else ()).expand(B, T, -1, -1, -1).contiguous()
+    frames = far(place, view, now, t * pace, wet, seed, bursts if any(bursts) else (), cold).expand(B, T, -1, -1, -1).contiguous()
     if place in INDOORS: frames = falling(frames, view, scenes, t)
     if foggy.any(): frames = fog("far", view, frames, now, t * pace, foggy, seed)
     depth = torch.tensor([-(a.y - .3 * (a.motion in ("flies", "floats")) - (a.motion == "held")) for a in troupe.actors])
     nowhere = torch.full_like(depth, torch.nan)
     if troupe.far.any(): paste(frames, patches, torch.where(troupe.far, depth, nowhere), troupe.clip, ambient)
-    frames = near(place, view, frames, now, t * pace, wet, seed).expand(B, T, -1, -1, -1).contiguous()
+    frames = near(place, view, frames, now, t * pace, wet, seed, cold).expand(B, T, -1, -1, -1).contiguous()
     if foggy.any(): frames = fog("near", view, frames, now, t * pace, foggy, seed).contiguous()
     ground = torch.cat([torch.cat([m.ground, torch.zeros(1)]) if skyline_tower(s) else m.ground for s, m in zip(scenes, motions)])
     rows = [i for i, a in enumerate(troupe.actors) if not troupe.far[i] and a.kind != "boat" and a.motion not in ("held", "flies")]
@@ -174,6 +175,7 @@ def render_group(scenes, motions, size, owner, flow=None, figures=FULL_CAST):
     if place == "street" and wet.any():
         frames = wet_street(frames, view, t, wet * torch.tensor([float(s.weather == "rain") for s in scenes])).contiguous()
     paste(frames, patches, torch.where(troupe.far, nowhere, depth), troupe.clip, ambient, halo=now.halo, mask=owner, flow=flow)
+    if any(bursts): frames = frames + .45 * gleam(t, bursts) * (.2 + frames)
     number_within_clip(owner, troupe.clip)
     return frames, view
 
