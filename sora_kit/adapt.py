@@ -26,7 +26,7 @@ from .data import make_clips, write_shard
 from .dit import DiT, DiTConfig
 from .files import SHIPPED, load_index, load_sharded, need
 from .looks import LOOKS, colours, judge_for
-from .lora import ADAPTERS, LoRA, new_lora, save_lora, styled
+from .lora import ADAPTERS, LoRA, load_lora, new_lora, save_lora, styled, taken_over
 from .recipes import TrainRecipe, cosine, mixed, step_generator
 from .scenes import held_out, is_flagship, sample_scene
 from .text import load_tokenizer
@@ -110,13 +110,15 @@ def fit_lora(base: Base,
              most: int = 100_000,       # steps
              thin: int | None = None,   # rank of the small layers before and after the transformer; by default the same
              ends: int | None = None,   # rank of the outermost of these; by default the same again
+             old: LoRA | None = None,   # an adapter, perhaps of earlier weights, to go on from
              log=print) -> LoRA:
     "Train an adapter for so many minutes; logs the loss every 20 steps."
     lora = new_lora(base.dit, rank, step_generator(seed, 0), thin, ends)
+    if old: lora = taken_over(lora, old)
 
     def loss_at(step):
         batch = lesson(films, base.dit.cfg.fold, random.Random(seed * 7_000_003 + step))
-        with mixed("cpu"): loss, parts = training_loss(base.dit, batch, step_generator(seed, step + 1))
+        with mixed("cpu"): loss, parts = training_loss(base.dit, batch, step_generator(seed, step + 1), ends=(.4, .25))
         return loss, parts["video"]
 
     with lora.attach(base, scale=1.): return fit_thin(base, lora, loss_at, minutes, rate, most, log)
@@ -130,6 +132,7 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
                 rank: int = 1,              # of the transformer's layers …
                 thin: int = 4,              # … of the small ones around it, which draw the lines …
                 ends: int = 16,             # … and of the outermost, where one palette becomes another
+                old: LoRA | None = None,    # an adapter of this look, perhaps of earlier weights, to go on from
                 log=print) -> LoRA:
     "Make lessons in a look and train an adapter on them."
     need(look in LOOKS, "look", look, f"it must be {', '.join(LOOKS)}")
@@ -139,7 +142,7 @@ def fit_adapter(look: str,                  # chalkboard, blueprint or stained-g
             if not (place / "clip" / f"{look}-{seed:03d}.json").exists(): make_lessons(base, look, place, 9_000_000 + seed)
             log(f"lessons {seed + 1}/{lessons}, {time.time() - start:.0f} s")
         films = Latents(place, "clip", load_tokenizer(), replace(TrainRecipe(), dit=base.dit.cfg))
-        lora = fit_lora(base, films, minutes, rank, thin=thin, ends=ends, log=log)
+        lora = fit_lora(base, films, minutes, rank, thin=thin, ends=ends, old=old, log=log)
     return replace(lora, facts=lora.facts | {"look": look, "lessons": lessons * 32})
 
 # %% ../nbs/28f_adapt.ipynb #4ea9f850
@@ -163,16 +166,21 @@ def share_in_look(base: Base, lora: LoRA, look: str, n: int = 32, scales: tuple[
     return dict(zip(scales, right.tolist())), films
 
 
-def calibrated(base: Base, lora: LoRA, look: str, n: int = 64, strengths: tuple[float, ...] = (.55, .7, .85, 1.), enough: float = .9, log=print) -> LoRA:
-    "The adapter, weakened until its scale 1 is the least of the strengths that puts so large a share of n stills in the look."
-    shares, _ = share_in_look(base, lora, look, n, strengths)
-    log(f"{look}: " + ", ".join(f"{share:.0%} in the look at {strength:g}" for strength, share in shares.items()))
-    chosen = next((strength for strength in strengths if shares[strength] >= enough), strengths[-1])
+def calibrated(base: Base, lora: LoRA, look: str, n: int = 64, strengths: tuple[float, ...] = (.45, .5, .55, .6, .65, .7, .75, .8, .85, .9, 1.), enough: float = .87,
+               log=print) -> LoRA:
+    "The adapter, weakened until its scale 1 is the least of the strengths that puts so large a share of n stills in the look; it is found by halving, as more strength puts more of them there."
+    low, high = 0, len(strengths) - 1
+    while low < high:
+        middle = (low + high) // 2
+        (strength, share), = share_in_look(base, lora, look, n, strengths[middle:middle + 1])[0].items()
+        log(f"{look}: {share:.0%} in the look at {strength:g}")
+        low, high = (low, middle) if share >= enough else (middle + 1, high)
+    chosen = strengths[low]
     return LoRA(lora.down, {k: x * chosen for k, x in lora.up.items()}, lora.facts | {"strength": chosen})
 
 # %% ../nbs/28f_adapt.ipynb #1a7916d1
 def main(arguments: list[str]) -> None:
-    "`python -m sora_kit.adapt LOOK|all [--minutes M] [--rank R] [--thin R] [--ends R] [--weights FOLDER] [--out FOLDER] [--lessons FOLDER] [--check N]`."
+    "`python -m sora_kit.adapt LOOK|all [--minutes M] [--rank R] [--thin R] [--ends R] [--further] [--weights FOLDER] [--out FOLDER] [--lessons FOLDER] [--check N]`."
     parser = argparse.ArgumentParser(prog="python -m sora_kit.adapt", description="Teach the model a new look.")
     parser.add_argument("look", choices=[*LOOKS, "all"])
     parser.add_argument("--minutes", type=float, default=3., help="of training a look")
@@ -183,18 +191,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=ADAPTERS)
     parser.add_argument("--lessons", type=Path, default=None, help="folder that keeps the lessons")
     parser.add_argument("--shards", type=int, default=30, help="lessons, 32 films each")
+    parser.add_argument("--further", action="store_true", help="go on from the adapter that is there, perhaps of earlier weights")
     parser.add_argument("--check", type=int, default=32, help="stills to judge at the end; 0 for none")
     o = parser.parse_args(arguments)
     base = load_base(o.weights)
     for look in LOOKS if o.look == "all" else [o.look]:
-        lora = calibrated(base, fit_adapter(look, base, o.minutes, o.lessons, o.shards, o.rank, o.thin, o.ends), look)
+        path = o.out / f"{look}.safetensors"
+        old = load_lora(path) if o.further and path.is_file() else None
+        lora = calibrated(base, fit_adapter(look, base, o.minutes, o.lessons, o.shards, o.rank, o.thin, o.ends, old), look)
         if o.check:
             shares, films = share_in_look(base, lora, look, o.check)
             lora.facts["judged"] = {f"{scale:g}": share for scale, share in shares.items()}
             print(f"{look}: " + ", ".join(f"{share:.0%} in the look at scale {scale:g}" for scale, share in shares.items()))
         o.out.mkdir(parents=True, exist_ok=True)
-        save_lora(o.out / f"{look}.safetensors", lora)
-        print(f"{o.out / look}.safetensors, {(o.out / f'{look}.safetensors').stat().st_size:,} bytes")
+        save_lora(path, lora)
+        print(f"{path}, {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__" and "__file__" in globals(): main(sys.argv[1:])      # in a notebook there is no file

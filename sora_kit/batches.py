@@ -54,14 +54,15 @@ class Latents:
         self.arrays = {k: np.concatenate([s[k] for s in shards]) for k in ("z", "zm", "labels", "portraits", "sound") if k in shards[0]}
         self.scenes = [scene for s in shards for scene in s["scenes"]]
         kinds = {"pairs": lambda s: len(s.actors) > 1, "chases": lambda s: s.relation == "chases",
-                 "running": lambda s: len(s.actors) == 1 and s.actors[0].motion == "runs", "bad_weather": lambda s: s.weather != "clear"}
+                 "running": lambda s: len(s.actors) == 1 and s.actors[0].motion == "runs",
+                 "landings": lambda s: len(s.actors) == 1 and s.actors[0].motion in ("jumps", "bounces"), "bad_weather": lambda s: s.weather != "clear"}
         self.often = [([i for i, scene in enumerate(self.scenes) if kind(scene)], getattr(recipe, name)) for name, kind in kinds.items()]
         self.tokenizer, self.recipe = tokenizer, recipe
 
     def __len__(self): return len(self.scenes)
 
     def row(self, share: float, rng: random.Random) -> int:
-        "Which film, for a number 0…1; the recipe says how often pairs, chases, runners and bad weather come."
+        "Which film, for a number 0…1; the recipe says how often pairs, chases, runners, landings and bad weather come."
         for rows, part in self.often:
             if share < part and rows: return rng.choice(rows)
             share -= part

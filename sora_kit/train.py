@@ -93,7 +93,7 @@ def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, floa
     thin = (facts[:, 1] > 0).float()[:, None, None, None, None]                    # rain, snow, fireworks: faint, and around the actor
     shapes = 1 + (level > .8).float()                                              # up there it is decided what an actor looks like
     parts = dict(video=velocity_error(z_hat, z, level, 1 + 3 * shapes * actor + 2 * thin * (1 - actor)))
-    if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], 1 + .5 * attacks(audio, model.cfg.mels))
+    if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], 1 + 2 * attacks(audio, model.cfg.mels))
     asked = oracle_losses(seen, labels, facts)
     loss = parts["video"] + parts.get("audio", 0.) + oracle * (.1 * sum(asked.values()) + .2 * asked["facing"] + .3 * asked["weather"])
     return loss, {k: v.detach() for k, v in (parts | asked).items()}
