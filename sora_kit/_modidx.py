@@ -1412,6 +1412,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'sora_kit.script.Reader.read_ground': ('script.html#reader.read_ground', 'sora_kit/script.py'),
                                  'sora_kit.script.Reader.read_me': ('script.html#reader.read_me', 'sora_kit/script.py'),
                                  'sora_kit.script.Reader.read_number': ('script.html#reader.read_number', 'sora_kit/script.py'),
+                                 'sora_kit.script.Reader.read_other': ('script.html#reader.read_other', 'sora_kit/script.py'),
                                  'sora_kit.script.Reader.read_snowy': ('script.html#reader.read_snowy', 'sora_kit/script.py'),
                                  'sora_kit.script.Reader.read_stranger': ('script.html#reader.read_stranger', 'sora_kit/script.py'),
                                  'sora_kit.script.Reader.read_together': ('script.html#reader.read_together', 'sora_kit/script.py'),

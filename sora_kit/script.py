@@ -149,7 +149,7 @@ class Reader:
             if skip and t.field not in ("small", "adjective"): skip = False; continue
             if t.field == "no": skip = True
             elif hasattr(self, f"read_{t.field}"): getattr(self, f"read_{t.field}")(i, t.value)
-            elif t.field not in ("small", "adjective", "unknown", "skip", "that"): self.said.setdefault(t.field, t.value)
+            elif t.field not in ("small", "adjective", "unknown", "skip", "that"): self.read_other(t)
             if t.field not in ("with", "ground", "small", "verb", *self.PASSED): self.role = ""
         return self.finish()
 
@@ -233,6 +233,10 @@ class Reader:
     def read_snowy(self, i, value):
         placed = any(t.field == "place" for t in self.tags)
         self.said.setdefault("weather" if placed else "place", "snow" if placed else "snowfield")
+
+    def read_other(self, tag):
+        there = self.said.setdefault(tag.field, tag.value)
+        if there != tag.value and tag.field in ("place", "time", "weather", "camera"): self.notes.append(f"One {tag.field} at a time: I go by {there.replace('_', ' ')}; '{tag.words}' may show or not.")
 
     def read_number(self, i, value): self.notes.append("Numbers are not counted yet: I draw one of each.")
 
