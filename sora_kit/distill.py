@@ -27,7 +27,7 @@ from .leap import leap_file, leaping, new_leap
 from .lora import LoRA, load_lora, save_lora, taken_over
 from .recipes import TrainRecipe, mixed, step_generator
 from .text import load_tokenizer
-from .train import actor_cells, add_noise_to, all_blocks, velocity_error
+from .train import actor_cells, actor_weight, add_noise_to, all_blocks, velocity_error
 
 # %% ../nbs/28h_distill.ipynb #830524de
 SHIFT = 2.              # of the levels that leaps are taught between
@@ -62,7 +62,7 @@ def draw_leap(rng: random.Random) -> tuple[float, float]:
 
 # %% ../nbs/28h_distill.ipynb #ef60995a
 def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g: torch.Generator, scale: float) -> Tensor:
-    "Squared error of the velocity of one leap, actors weighing four times as much as the rest, and seven times above level .8; a fifth of the films begin with a given frame."
+    "Squared error of the velocity of one leap, actors weighing as much as in the training; a fifth of the films begin with a given frame."
     z, audio, ids, _, labels, _ = batch
     (t, r), cfg, n = draw_leap(rng), base.dit.cfg, len(z)
     groups = groups_of(z.shape[2], cfg.fold)
@@ -74,7 +74,7 @@ def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g
     with mixed("cpu"):
         z_right, a_right = shown_way(teacher, x, a, t, r, ids, given, scale)
         with leaping(base, leap, t - r): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
-    return velocity_error(z_hat, z_right, each, 1 + (6 if t > .8 else 3) * actor_cells(labels, groups, cfg)) + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
+    return velocity_error(z_hat, z_right, each, 1 + actor_weight(t) * actor_cells(labels, groups, cfg)) + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
 
 # %% ../nbs/28h_distill.ipynb #7846dba3
 def fit_leap(base: Base, films: Latents, minutes: float, rank: int = 3, scale: float = 3.5, rate: float = 3e-3, clips: int = 16,

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GRIP', 'DUST', 'SETTLES', 'LAPSE', 'INDOORS', 'Troupe', 'skyline_tower', 'gather', 'dress', 'fill_hands', 'raised',
-           'dust', 'contact_shadows', 'on_screen', 'render_group', 'number_within_clip', 'depth_map', 'scenery_flow',
-           'Rendered', 'render', 'finish', 'falling']
+           'dust', 'contact_shadows', 'on_screen', 'under', 'render_group', 'number_within_clip', 'depth_map',
+           'scenery_flow', 'Rendered', 'render', 'finish', 'falling']
 
 # %% ../nbs/13b_render.ipynb #5e0519f2
 import math
@@ -141,6 +141,11 @@ LAPSE = 12.                        # how much faster the sky moves in a time-lap
 INDOORS = ("room", "stage")        # weather is seen through the window, not in front of the actors
 
 
+def under(scenes, *weathers):
+    "1 for each scene [B] that has one of these weathers, else 0."
+    return torch.tensor([float(s.weather in weathers) for s in scenes])
+
+
 def render_group(scenes, motions, size, owner, flow=None, figures=FULL_CAST):
     """Frames [B,T,3,H,W] in 0..1 of scenes that share place and time of day, and the view; `owner` [B,T,H,W] receives the cast row seen, -1 for none,
     `flow` [B,T,2,H,W] how figures move."""
@@ -148,10 +153,8 @@ def render_group(scenes, motions, size, owner, flow=None, figures=FULL_CAST):
     camera = torch.stack([m.camera for m in motions], 1)                         # [3,B,T]
     if all(s.camera == "static" for s in scenes): camera = camera[:, :, :1]
     view, t = View(size, size, *camera), motions[0].time
-    wet = torch.tensor([float(s.weather in ("rain", "snow", "fog")) for s in scenes])
-    cold = torch.tensor([float(s.weather == "snow") for s in scenes])
-    foggy, pace = torch.tensor([float(s.weather == "fog") for s in scenes]), LAPSE if scenes[0].lapse else 1.
-    seed = torch.tensor([s.seed for s in scenes])
+    wet, cold, foggy = under(scenes, "rain", "snow", "fog"), under(scenes, "snow"), under(scenes, "fog")
+    seed, pace = torch.tensor([s.seed for s in scenes]), LAPSE if scenes[0].lapse else 1.
     troupe = gather(scenes, motions)
     fill_hands(troupe, figures)
     N, ambient = len(troupe.actors), torch.tensor(now.actor_ambient).expand(B, 3)
@@ -173,7 +176,7 @@ def render_group(scenes, motions, size, owner, flow=None, figures=FULL_CAST):
     if place != "sea": contact_shadows(frames, view, troupe, ground, rows, figures)
     if place in DUST: dust(frames, view, troupe, ground, rows, figures, raised(place, now, wet))
     if place == "street" and wet.any():
-        frames = wet_street(frames, view, t, wet * torch.tensor([float(s.weather == "rain") for s in scenes])).contiguous()
+        frames = wet_street(frames, view, t, under(scenes, "rain")).contiguous()
     paste(frames, patches, torch.where(troupe.far, nowhere, depth), troupe.clip, ambient, halo=now.halo, mask=owner, flow=flow)
     if any(bursts): frames = frames + .45 * gleam(t, bursts) * (.2 + frames)
     number_within_clip(owner, troupe.clip)
@@ -262,5 +265,5 @@ def falling(picture, view, scenes, t):
         if rows:
             part = View(view.H, view.W, view.cx[rows], view.cy[rows], view.zoom[rows])
             picture[rows] = wind(part, picture[rows], now, t, seed[rows]) if kind == "wind" else weather(kind, part, picture[rows], now, t, seed[rows])
-    foggy = torch.tensor([float(s.weather == "fog") for s in scenes])
+    foggy = under(scenes, "fog")
     return fog("front", view, picture, now, t, foggy, seed) if foggy.any() else picture

@@ -294,11 +294,11 @@ def dusk(s: Setting, colour: Tensor, bursts: list) -> Tensor:
 
 def gleam(t: Tensor, bursts: list) -> Tensor:
     "The coloured light [B,T,3,1,1] that fireworks throw on everything, from `t [T]` seconds and each clip's bursts."
-    light = torch.zeros(len(bursts), len(t), 3)
+    light = torch.zeros(len(bursts), len(t), 3, device=t.device)
     for b, clip in enumerate(bursts):
         for _, _, start, _, colour in clip:
-            light[b] += torch.where(t >= start, torch.exp(-3.2 * (t - start)), 0.)[:, None].cpu() * torch.tensor(PALETTE[colour])
-    return light.to(t.device)[..., None, None]
+            light[b] += torch.where(t >= start, torch.exp(-3.2 * (t - start)), 0.)[:, None] * torch.tensor(PALETTE[colour], device=t.device)
+    return light[..., None, None]
 
 
 def sky(s: Setting, bursts: list = ()) -> Tensor:

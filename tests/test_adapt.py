@@ -161,7 +161,12 @@ def test_shipped_adapters_are_small():
 @pytest.mark.parametrize("least, strength", [(.62, .65), (0., .45), (.9, .9), (2., 1.)])
 def test_an_adapter_is_written_as_weak_as_its_look_allows(backbone, monkeypatch, least, strength):
     tried = []
-    monkeypatch.setattr(adapt, "share_in_look", lambda base, lora, look, n, strengths: (tried.extend(strengths), ({s: float(s >= least) for s in strengths}, None))[1])
+
+    def share_in_look(base, lora, look, n, strengths):
+        tried.extend(strengths)
+        return {s: float(s >= least) for s in strengths}, None
+
+    monkeypatch.setattr(adapt, "share_in_look", share_in_look)
     lora = adapter(backbone)
     made = calibrated(backbone, lora, "blueprint", log=lambda line: None)
     assert made.facts["strength"] == strength and len(tried) <= 4
