@@ -14,6 +14,7 @@ from dataclasses import replace
 from .files import need
 from .script import Mention, Script, check_prompt, understand
 from .sentences import STILL, WRITERS, setting_de, setting_en, write
+from .tiers import ORDINARY
 from .wide_vocabulary import lexicon
 
 _all_ = ["Mention", "Script", "check_prompt", "understand"]     # a caption is written and read in one place
@@ -24,7 +25,9 @@ FACED = ("child", "dog", "cat", "bird", "robot", "car", "boat",
 
 
 def mention(actor, rng: random.Random, keep: float, motion: float = .93, colour: float = .75) -> Mention:
-    "What is said about one actor of a scene; motion, colour: the chances that they are said."
+    "What is said about one actor of a scene; motion, colour: the chances that they are said. A colour that its kind does not ordinarily have is always said."
+    usual = ORDINARY.get(actor.kind)
+    if usual: colour = .5 if actor.colour in usual else 1.
     moves = actor.motion not in ("stands", "floats", "waves", "spins", "swings") and actor.kind != "kite"
     said = rng.random() < motion * keep
     turned = said and actor.motion not in ("spins", "swings") and (actor.kind in FACED or moves) and rng.random() < (.75 if moves else .4) * keep

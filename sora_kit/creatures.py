@@ -183,14 +183,14 @@ def robot(p: Pose) -> Pen:
     return pen
 
 # %% ../nbs/11a_creatures.ipynb #24196daf
-BOUND = .20     # how high a gallop leaps, in heights
+BOUND = .12     # how high a gallop leaps, in heights
 
 
 def four_legs(pen: Pen, p: Pose, front: float, back: float, hip: float, size: tuple, col, stride: float, lift: float):
     "Draws the two far legs; returns a function that draws the two near ones. size = (length, thickness)."
     gallop, high = running(p.amp), BOUND * leap(p)
     def one(x, turn, colour, knee, **more):
-        forward, up = foot_at(p.phase + turn, p.amp, stride, lift, .17)
+        forward, up = foot_at(p.phase + turn, p.amp, stride, lift, .12)
         leg(pen, (x, hip), (forward, up + high), *size, colour, knee=knee, **more)
     def pair(shift, fore, hind, colour, **more):
         one(back + shift, hind, colour, -.8, **more)
@@ -200,26 +200,25 @@ def four_legs(pen: Pen, p: Pose, front: float, back: float, hip: float, size: tu
 
 
 def dog(p: Pose) -> Pen:
-    "A dog (c1) with a collar (c2): long muzzle, hanging ear, wagging tail."
+    "A dog (c1) with a collar (c2): large head, pale muzzle with a dark nose, long hanging ears, wagging tail."
     pen, coat = Pen(), p.rgb("c1")
     bound = running(p.amp)
-    y, rock = bob(p, .035, .018 + .03 * bound) + BOUND * leap(p), (.05 + .13 * bound) * p.amp * torch.sin(p.phase)
-    near_legs = four_legs(pen, p, .22, -.34, .33 + y, (.31, .070), coat, .80, .13)
+    y, rock = bob(p, .035, .018 + .02 * bound) + BOUND * leap(p), (.05 + .05 * bound) * p.amp * torch.sin(p.phase)
+    near_legs = four_legs(pen, p, .17, -.34, .31 + y, (.29, .078), coat, .80, .13)
     wag = torch.sin(9 * p.time + p.sway)
-    pen.limb((-.42, .50 + y), (-.62, .76 + y + .04 * wag), .062, .047, coat, bend=.05 + .07 * wag)
+    pen.limb((-.42, .48 + y), (-.64, .78 + y + .04 * wag), .070, .052, coat, bend=.09 + .07 * wag)
     near_legs()
-    pen.limb((-.29, .45 + y - rock * .4), (.19, .47 + y + rock * .4), .175, .19, coat, alpha=0.)
-    pen.limb((.22, .50 + y), (.38, .74 + y), .15, .13, coat, join=.12)
-    pen.ball((.12, .34 + y), .15, .08, col=pale(coat, .5), shade=.3, clip=1.)
-    pen.limb((.20, .665 + y), (.46, .555 + y), .044, col=p.rgb("c2"), bend=-.03)
-    hx, hy = .46, .80 + y + rock * .3
-    pen.ball((hx, hy), .205, .19, col=coat, alpha=0.)
-    pen.limb((hx + .05, hy - .05), (hx + .24, hy - .07), .12, .09, coat, join=.06, ink=.5)
-    pen.limb((hx + .17, hy - .09), (hx + .26, hy - .09), .065, .058, pale(coat, .6), shade=.4)
-    pen.ball((hx + .325, hy - .025), .058, .048, col=NOSE, shade=.3)
-    pen.spot((hx + .085, hy + .045), .058, .064, col=WHITE)
-    pen.spot((hx + .095, hy + .040), .038, .050 * p.blink, col=INKY)
-    pen.limb((hx - .08, hy + .10), (hx - .16, hy - .14 + .05 * p.amp * torch.sin(2 * p.phase)), .070, .092, dark(coat, .60), ink=.7)
+    pen.limb((-.30, .43 + y - rock * .4), (.15, .44 + y + rock * .4), .18, .19, coat, alpha=0.)
+    pen.limb((.17, .48 + y), (.27, .70 + y), .16, .15, coat, join=.12)
+    pen.ball((.10, .31 + y), .15, .08, col=pale(coat, .5), shade=.3, clip=1.)
+    pen.limb((.13, .61 + y), (.40, .53 + y), .046, col=p.rgb("c2"), bend=-.03)
+    hx, hy = .33, .83 + y + rock * .3
+    pen.ball((hx, hy), .27, .25, col=coat, alpha=0.)
+    pen.ball((hx + .23, hy - .09), .155, .115, col=pale(coat, .6), shade=.4, ink=.6)
+    pen.ball((hx + .34, hy - .035), .068, .056, col=NOSE, shade=.3)
+    pen.spot((hx + .115, hy + .075), .072, .080, col=WHITE)
+    pen.spot((hx + .130, hy + .070), .046, .060 * p.blink, col=INKY)
+    pen.limb((hx - .10, hy + .15), (hx - .21, hy - .19 + .05 * p.amp * torch.sin(2 * p.phase)), .085, .125, dark(coat, .55), ink=.8)
     return pen
 
 
@@ -227,7 +226,7 @@ def cat(p: Pose) -> Pen:
     "A cat (c1): pointed ears, stripes, green eyes, a tail held high."
     pen, coat, stripe = Pen(), p.rgb("c1"), dark(p.rgb("c1"), .55)
     bound = running(p.amp)
-    y, rock = bob(p, .025, .012 + .03 * bound) + BOUND * leap(p), .16 * bound * p.amp * torch.sin(p.phase)
+    y, rock = bob(p, .025, .012 + .03 * bound) + BOUND * leap(p), .08 * bound * p.amp * torch.sin(p.phase)
     near_legs = four_legs(pen, p, .17, -.30, .28 + y, (.265, .060), coat, .66, .09)
     pen.limb((-.36, .42 + y), (-.56, .88 + y), .056, .050, coat, bend=-.10 + .06 * torch.sin(3 * p.time + p.sway), alpha=0.)
     pen.limb((-.36, .42 + y), (-.30, .40 + y), .06, .05, coat, join=.06)

@@ -6,8 +6,8 @@
 __all__ = ['ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS', 'CAMERAS', 'MOODS', 'SECONDS', 'FEET', 'BACK', 'SEA',
            'AIR', 'IN_SEA', 'ABOVE_SEA', 'ESCAPES', 'HELD', 'VOICES', 'Actor', 'Scene', 'Event', 'Motion',
            'combination', 'is_flagship', 'held_out', 'settled', 'sample_actor', 'sample_scene', 'indoors', 'restyled',
-           'cast', 'on_swing', 'mirrored', 'simulate', 'MOVES', 'SIZES', 'SPEEDS', 'SCENERY', 'GRAVITY', 'GAITS',
-           'bounce', 'hops']
+           'cast', 'on_swing', 'mirrored', 'simulate', 'MOVES', 'SIZES', 'SPEEDS', 'ORDINARY', 'SCENERY', 'GRAVITY',
+           'GAITS', 'bounce', 'hops']
 
 # %% ../nbs/13_scenes.ipynb #cb6ef1a1
 import hashlib
@@ -20,7 +20,7 @@ import torch
 from .actors import by_kind
 from .full_cast import FULL_CAST
 from .motions import GAITS, GRAVITY, SWING, bounce, hops, track
-from .tiers import CORE, MOVES, SCENERY, SIZES, SPEEDS, Tier, tier_of
+from .tiers import CORE, MOVES, ORDINARY, SCENERY, SIZES, SPEEDS, Tier, tier_of
 
 # %% ../nbs/13_scenes.ipynb #2b15b2ac
 ACTORS = CORE.actors
@@ -28,7 +28,7 @@ COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink",
 PLACES, TIMES, WEATHERS = CORE.places, CORE.times, CORE.weathers
 MOTIONS, CAMERAS, MOODS = CORE.motions, CORE.cameras, CORE.moods
 SECONDS = 17 / 8                          # length of a clip
-_all_ = ["MOVES", "SIZES", "SPEEDS", "SCENERY", "GRAVITY", "GAITS", "bounce", "hops"]     # scenes are spoken about in these words
+_all_ = ["MOVES", "SIZES", "SPEEDS", "ORDINARY", "SCENERY", "GRAVITY", "GAITS", "bounce", "hops"]     # scenes are spoken about in these words
 
 # %% ../nbs/13_scenes.ipynb #d375ca3e
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = 
     speed = rng.uniform(*SPEEDS[motion]) if motion in SPEEDS else 0.
     if kind == "boat": speed *= .45
     if kind in ("kite", "fish"): speed *= .0 if kind == "kite" or motion == "jumps" else .6
-    colour = colour or rng.choice(COLOURS)
+    colour = colour or rng.choice(ORDINARY[kind] if kind in ORDINARY and rng.random() < .5 else COLOURS)
     return Actor(kind, colour, motion, direction or rng.choice(("left", "right")), x=rng.uniform(-.3, .3), y=_height(kind, motion, size, rng),
                  size=size, speed=speed, phase=rng.random(), colour2=rng.choice([c for c in COLOURS if c != colour]))
 

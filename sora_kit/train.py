@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['draw_times', 'drop_sentences', 'velocity_error', 'attacks', 'actor_cells', 'actor_weight', 'training_loss',
            'oracle_losses', 'add_noise_to', 'all_blocks', 'make_optimizers', 'train_step', 'held_out_loss',
-           'held_out_by_level', 'draft', 'contact_sheet', 'loss_curve', 'Watch', 'fit_flow', 'keep_flow', 'begin_from',
-           'train', 'export_weights', 'main']
+           'held_out_by_level', 'guided_denoiser', 'draft', 'contact_sheet', 'loss_curve', 'Watch', 'fit_flow',
+           'keep_flow', 'begin_from', 'train', 'export_weights', 'main']
 
 # %% ../nbs/27c_train.ipynb #293280af
 import json
+import math
 import random
 import shutil
 import sys
@@ -80,8 +81,8 @@ def actor_cells(labels: torch.Tensor, groups: int, cfg: DiTConfig) -> torch.Tens
 
 
 def actor_weight(level):
-    "By how much the cells of actors outweigh the rest at a noise level: 3, and 6 above .8, where it is decided what an actor looks like."
-    return 3 + 3 * (level > .8)
+    "By how much the cells of actors outweigh the rest at a noise level: 3, and 6 above .5, where it is decided what an actor looks like."
+    return 3 + 3 * (level > .5)
 
 
 def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, float] = (.2, .2), oracle: float = 1.) -> tuple[torch.Tensor, dict]:
@@ -97,7 +98,7 @@ def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, floa
     actor = actor_cells(labels, groups, model.cfg)
     thin = (facts[:, 1] > 0).float()[:, None, None, None, None]                    # rain, snow, fireworks: faint, and around the actor
     parts = dict(video=velocity_error(z_hat, z, level, 1 + actor_weight(level) * actor + 2 * thin * (1 - actor)))
-    if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], 1 + 2 * attacks(audio, model.cfg.mels))
+    if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], 1 + attacks(audio, model.cfg.mels))
     asked = oracle_losses(seen, labels, facts)
     loss = parts["video"] + parts.get("audio", 0.) + oracle * (.1 * sum(asked.values()) + .2 * asked["facing"] + .3 * asked["weather"])
     return loss, {k: v.detach() for k, v in (parts | asked).items()}
@@ -166,22 +167,29 @@ def held_out_by_level(model: DiT, held: Latents, device: torch.device, clips: in
     return found
 
 
-@torch.no_grad()
-def draft(model: DiT, codec: Codec, texts: list[str], frames: int, audio_tokens: int, steps: int = 12, scale: float = 3.5, sampler=DPMpp2MSDE()) -> torch.Tensor:
-    "Pictures uint8 [B,frames,S,S,3] for sentences, with guidance, each from its own noise: a look at an unfinished model, without a session."
+def guided_denoiser(model: DiT, texts: list[str], frames: int, audio_tokens: int, scale: float = 3.5):
+    "What samplers ask, without a session: denoise(x, t) → `Pred`, with guidance, of rows x [B,D] that are a film's latents [C,frames,h,w] and its sound."
     cfg, device, B = model.cfg, next(model.parameters()).device, len(texts)
     ids = load_tokenizer().batch(texts, cfg.text_length)[0].to(device)
-    both, g = torch.cat([ids, torch.zeros_like(ids)]), step_generator(0, 0, device)
-    shape, cut = (cfg.channels, frames, cfg.grid, cfg.grid), cfg.channels * frames * cfg.grid ** 2
+    both, shape = torch.cat([ids, torch.zeros_like(ids)]), (cfg.channels, frames, cfg.grid, cfg.grid)
+    cut = math.prod(shape)
     def denoise(x, t, to=None):
         level = x.new_full((2 * B, groups_of(frames, cfg.fold)), t)
         z, a = x[:, :cut].unflatten(1, shape), x[:, cut:].unflatten(1, (audio_tokens, cfg.audio_dim))
         answers = model(z.repeat(2, 1, 1, 1, 1), a.repeat(2, 1, 1), level, level[:, 0], both)
         said, none = torch.cat([answer.float().flatten(1) for answer in answers[:2]], 1).chunk(2)
         return Pred(x, t, none + scale * (said - none), "x0")
-    noise = torch.randn(B, cut + audio_tokens * cfg.audio_dim, generator=g, device=device)
-    for _, x, _ in sample(sampler, noise, denoise, steps, generator=g): pass
-    z = x[:, :cut].unflatten(1, shape)
+    return denoise
+
+
+@torch.no_grad()
+def draft(model: DiT, codec: Codec, texts: list[str], frames: int, audio_tokens: int, steps: int = 12, scale: float = 3.5, sampler=DPMpp2MSDE()) -> torch.Tensor:
+    "Pictures uint8 [B,frames,S,S,3] for sentences, with guidance, each from its own noise: a look at an unfinished model, without a session."
+    cfg, device = model.cfg, next(model.parameters()).device
+    shape, g = (cfg.channels, frames, cfg.grid, cfg.grid), step_generator(0, 0, device)
+    noise = torch.randn(len(texts), math.prod(shape) + audio_tokens * cfg.audio_dim, generator=g, device=device)
+    for _, x, _ in sample(sampler, noise, guided_denoiser(model, texts, frames, audio_tokens, scale), steps, generator=g): pass
+    z = x[:, :math.prod(shape)].unflatten(1, shape)
     return torch.stack([(p * 255).round().to(torch.uint8).permute(0, 2, 3, 1) for p in codec.decode_frames(z)], 1).cpu()
 
 # %% ../nbs/27c_train.ipynb #0fd1d735
