@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .adapt import Base, load_base
@@ -77,9 +78,10 @@ def lessons_of(base: Base, films: dict, rows: list[int], level: float, first: in
 
 
 @torch.no_grad()
-def as_before(base: Base, films: dict, rows: list[int], frame: int, look: str) -> Lessons:
-    "One frame of some films in a look, and how the decoder has painted it so far."
-    stills = LOOKS[look](torch.from_numpy(np.array(films["frames"][rows, frame])))       # uint8 [B,64,64,3]
+def as_before(base: Base, pictures: Tensor, look: str) -> Lessons:
+    "Pictures uint8 [B,128,128,3] in a look, and how the decoder has painted them so far."
+    small = F.avg_pool2d(pictures.permute(0, 3, 1, 2).float(), 2).round().to(torch.uint8)
+    stills = LOOKS[look](small.permute(0, 2, 3, 1).contiguous())                         # uint8 [B,64,64,3]
     z = base.codec.encode(colours(stills)[:, None])                                      # [B,C,1,h,w]
     true = (base.codec.decode(z)[:, 0] * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return Lessons(z[:, :, 0], true, torch.zeros(true.shape[:3], dtype=torch.bool))
@@ -93,7 +95,7 @@ def make_lessons(base: Base, folder: Path, films: int = 1500, group: int = 25, s
         shard = read_shard(folder / "clip", rng.choice(names))
         rows = sorted(rng.sample(range(len(shard["scenes"])), min(group, len(shard["scenes"]))))
         parts.append(lessons_of(base, shard, rows, LEVELS[k % len(LEVELS)], rng.randrange(4), seed * 7_000_003 + k))
-        parts.append(as_before(base, shard, rows[:11], rng.randrange(17), looks[k % len(looks)]))
+        parts.append(as_before(base, parts[-1].true[::9], looks[k % len(looks)]))
         if k % 10 == 9: log(f"{(k + 1) * group} films, {time.time() - start:.0f} s")
     return joined(parts)
 
