@@ -80,7 +80,8 @@ class Latents:
         seen = rng.random() < .5
         shown = [seen and rng.random() < .6 for _ in rows]
         unnamed = [known and len(scene.actors) == 1 and rng.random() < self.recipe.nameless for known, scene in zip(shown, scenes)]
-        texts = [(nameless if who else describe)(scene, rng, "de" if rng.random() < self.recipe.german else "en") for scene, who in zip(scenes, unnamed)]
+        tongue = lambda: "de" if rng.random() < self.recipe.german else "en"
+        texts = [nameless(scene, rng, tongue()) if who else describe(scene, rng, tongue(), shown=known) for scene, who, known in zip(scenes, unnamed, shown)]
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
         portrait = take("portraits").permute(0, 3, 1, 2).float() / 255 * torch.tensor(shown).float().view(-1, 1, 1, 1)
         return z, audio, ids, portrait, labels, torch.tensor([facts_of(scene) for scene in scenes])

@@ -24,10 +24,10 @@ FACED = ("child", "dog", "cat", "bird", "robot", "car", "boat",
          "woman", "man", "horse", "fish", "dinosaur", "bus", "train", "bicycle", "airplane")      # a caption may say which way they look
 
 
-def mention(actor, rng: random.Random, keep: float, motion: float = .93, colour: float = .75) -> Mention:
-    "What is said about one actor of a scene; motion, colour: the chances that they are said. A colour that its kind does not ordinarily have is always said."
+def mention(actor, rng: random.Random, keep: float, motion: float = .93, colour: float = .75, shown: bool = False) -> Mention:
+    "What is said about one actor of a scene; motion, colour: the chances that they are said. Of kinds in `ORDINARY` an ordinary colour is said half of the time and any other always, unless a picture of the actor is `shown` beside."
     usual = ORDINARY.get(actor.kind)
-    if usual: colour = .5 if actor.colour in usual else 1.
+    if usual and not shown: colour = .5 if actor.colour in usual else 1.
     moves = actor.motion not in ("stands", "floats", "waves", "spins", "swings") and actor.kind != "kite"
     said = rng.random() < motion * keep
     turned = said and actor.motion not in ("spins", "swings") and (actor.kind in FACED or moves) and rng.random() < (.75 if moves else .4) * keep
@@ -36,12 +36,12 @@ def mention(actor, rng: random.Random, keep: float, motion: float = .93, colour:
                    actor.direction if turned else "", holds, actor.colour2 if holds in ("balloon", "umbrella", "flower") and rng.random() < colour * keep else "")
 
 
-def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1., tier: str = "core") -> Script:
-    "Chooses which clauses a caption of the scene has; keep < 1 drops more of them."
+def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1., tier: str = "core", shown: bool = False) -> Script:
+    "Chooses which clauses a caption of the scene has; keep < 1 drops more of them; shown: a picture of the first actor stands beside it."
     def now(p, value, silent=""): return value if rng.random() < p * keep else silent
     lead, *others = scene.actors
     relation = scene.relation if others and rng.random() < .92 else ""
-    first = mention(lead, rng, keep, .4 if relation == "chases" else .5 if lead.kind in STILL else .93)
+    first = mention(lead, rng, keep, .4 if relation == "chases" else .5 if lead.kind in STILL else .93, shown=shown)
     if relation == "chases" and not first.motion: first = replace(first, direction=now(.4, lead.direction))
     me = lead.kind == "child" and rng.random() < .2
     if me and first.motion == "stands" and rng.random() < .6: first = replace(first, motion="", direction="")
@@ -66,13 +66,13 @@ SHOWCASE = ("a child chasing a red balloon through a rainy paris street",
 LONGEST = {"en": 22, "de": 20}          # words
 
 
-def caption(scene, rng: random.Random, lang: str = "en", tier: str = "core") -> tuple[str, Script]:
-    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de', and the script of what it says; ValueError for another language."
+def caption(scene, rng: random.Random, lang: str = "en", tier: str = "core", shown: bool = False) -> tuple[str, Script]:
+    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de', and the script of what it says; shown: with a picture of its first actor; ValueError for another language."
     if lang not in WRITERS: raise ValueError(f"lang={lang!r}: captions are written in {' and '.join(WRITERS)}; give one of these")
     need(scene.place in lexicon(tier).places[lang], "tier", tier, f"it has no words for the {scene.place}; try tier='full'")
     keep = 1.
     while True:
-        script = choose(scene, rng, lang, keep, tier)
+        script = choose(scene, rng, lang, keep, tier, shown)
         text = write(script, rng)
         if len(text.split()) <= LONGEST[lang] and re.sub(r"\s+", " ", text.lower()) not in SHOWCASE: break
         keep *= .9
@@ -94,6 +94,6 @@ def nameless(scene, rng: random.Random, lang: str = "en", tier: str = "core") ->
     return finish(" ".join([rng.choice({"en": ("somebody", "someone"), "de": ("jemand",)}[lang]), *parts]), rng)
 
 
-def describe(scene, rng: random.Random, lang: str = "en", tier: str = "core") -> str:
-    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de'."
-    return caption(scene, rng, lang, tier)[0]
+def describe(scene, rng: random.Random, lang: str = "en", tier: str = "core", shown: bool = False) -> str:
+    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de'; shown: a picture of its first actor stands beside it."
+    return caption(scene, rng, lang, tier, shown)[0]

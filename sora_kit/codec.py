@@ -120,9 +120,9 @@ def start_from_pca(codec: Codec, small: torch.Tensor, big: torch.Tensor) -> None
         for last in (codec.enc[-1], codec.dec[-2]): last.weight.zero_(); last.bias.zero_()
 
 # %% ../nbs/20_codec.ipynb #a6058d8c
-def picture_loss(out: torch.Tensor, big: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    "How far decoded pictures [B,3,S,S] in −1..1 lie from big ones in 0..1, in values and in edges; weight [B,1,S,S]."
-    error = (out - (big * 2 - 1))
+def picture_loss(out: torch.Tensor, true: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    "How far decoded pictures [B,3,S,S] in −1..1 lie from the true ones in 0..1, in values and in edges; weight [B,1,S,S]."
+    error = out - (true * 2 - 1)
     edges = [error.diff(dim=d).abs().mean() for d in (-1, -2)]
     return (error.abs() * weight).mean() / weight.mean() + edges[0] + edges[1]
 

@@ -200,7 +200,7 @@ def four_legs(pen: Pen, p: Pose, front: float, back: float, hip: float, size: tu
 
 
 def dog(p: Pose) -> Pen:
-    "A dog (c1) with a collar (c2): large head, pale muzzle with a dark nose, long hanging ears, wagging tail."
+    "A dog (c1) with a collar (c2): large head, pale muzzle with a dark nose, a long hanging ear, wagging tail."
     pen, coat = Pen(), p.rgb("c1")
     bound = running(p.amp)
     y, rock = bob(p, .035, .018 + .02 * bound) + BOUND * leap(p), (.05 + .05 * bound) * p.amp * torch.sin(p.phase)

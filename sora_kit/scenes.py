@@ -140,7 +140,7 @@ def settled(rng: random.Random, actor: Actor, place: str) -> Actor:
 
 
 def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = "", direction: str = "", tier: str | Tier = "core") -> Actor:
-    "One actor that fits the frame; what is not given is drawn from the tier."
+    "One actor that fits the frame; what is not given is drawn from the tier, a colour half of the time from those that are `ORDINARY` for the kind."
     motion = motion or rng.choice(tier_of(tier).moves[kind])
     size = rng.uniform(*SIZES[kind])
     speed = rng.uniform(*SPEEDS[motion]) if motion in SPEEDS else 0.

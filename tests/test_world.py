@@ -19,9 +19,9 @@ from sora_kit.wide_vocabulary import WIDE_NOUNS, lexicon
 
 NEWCOMERS = FULL.actors[len(CORE.actors):]
 
-# The core tier stays what it was
+# The core tier keeps its rows
 
-FIRST = (     # the first scenes of `Random(11)`, drawn from the core tier alone; half of its dogs, cats and trees have an ordinary colour
+FIRST = (     # the first scenes of `Random(11)`, drawn from the core tier alone
     ('desert', 'sunset', 'clear', 'brown balloon floats right, grey house stands left', 'static', 'none', 1992583342),
     ('forest', 'night', 'snow', 'grey car rolls left', 'static', 'none', 301607616),
     ('street', 'sunset', 'clear', 'grey tree stands left', 'static', 'none', 1158677336),
