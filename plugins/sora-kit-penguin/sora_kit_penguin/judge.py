@@ -34,11 +34,11 @@ def stills(codec: nn.Module, n: int, seed: int, most: float = .4) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    "Logistic regression on what the detector notices."
+    "A small network on what the detector notices."
     net: Detector
     middle: Tensor
     spread: Tensor
-    layer: nn.Linear
+    layer: nn.Module
 
     def __call__(self, frames: Tensor) -> list[str]:
         "The kind that each picture uint8 [B,H,W,3] shows; 'unsure' where none is more probable than all others together."
@@ -52,21 +52,27 @@ class Judge:
         return max(set(said), key=said.count)
 
 
-def fit_judge(codec: nn.Module, n: int = 120, steps: int = 300, seed: int = 0) -> Judge:
+def fit_judge(codec: nn.Module, n: int = 300, steps: int = 300, seed: int = 0) -> Judge:
     "Taught on n pictures of each kind."
     net, shown = load_detector(), stills(codec, n, seed)
     x, y = looked_at(net, shown.flatten(0, 1)), torch.arange(len(KINDS)).repeat_interleave(n)
+    return Judge(net, *fit_answers(x, y, steps, seed))
+
+
+def fit_answers(x: Tensor, y: Tensor, steps: int = 300, seed: int = 0) -> tuple[Tensor, Tensor, nn.Module]:
+    "Mean and spread of what was noticed [N,D], and a small network that answers with kinds [N]."
     middle, spread = x.mean(0), x.std(0) + 1e-3
-    layer = nn.Linear(x.shape[1], len(KINDS))
-    nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
-    opt = torch.optim.AdamW(layer.parameters(), .02, weight_decay=.05)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layer = nn.Sequential(nn.Linear(x.shape[1], 64), nn.GELU(), nn.Linear(64, len(KINDS)))
+    opt = torch.optim.AdamW(layer.parameters(), .005, weight_decay=.5)
     for _ in range(steps):
         loss = F.cross_entropy(layer((x - middle) / spread), y, label_smoothing=.05)
         opt.zero_grad(); loss.backward(); opt.step()
-    return Judge(net, middle, spread, layer.requires_grad_(False))
+    return middle, spread, layer.requires_grad_(False)
 
 
-def ceiling(judge: Judge, codec: nn.Module, n: int = 32, seed: int = 1) -> dict[str, float]:
+def ceiling(judge: Judge, codec: nn.Module, n: int = 64, seed: int = 1) -> dict[str, float]:
     "On fresh rendered pictures: share of penguins that are recognised, of others that are taken for one, and of all that are right."
     said = [judge(part) for part in stills(codec, n, seed)]
     others = [word for part in said[:-1] for word in part]
