@@ -93,11 +93,13 @@ class Codec(nn.Module):
         z = (z - self.mean[:, None, None]) / self.std[:, None, None]
         return z.unflatten(0, video.shape[:2]).transpose(1, 2)
 
+    def paint(self, z: torch.Tensor) -> torch.Tensor:
+        "Normalised latents [B,C,8,8] → pictures [B,3,128,128] in −1..1."
+        return self.unfold(z * self.std[:, None, None] + self.mean[:, None, None])
+
     def decode_frames(self, z: torch.Tensor):
         "Normalised latents [B,C,F,8,8] → yields frames [B,3,128,128] in 0..1, one at a time."
-        for frame in z.unbind(2):
-            x = self.unfold(frame * self.std[:, None, None] + self.mean[:, None, None])
-            yield (x * .5 + .5).clamp(0, 1)
+        for frame in z.unbind(2): yield (self.paint(frame) * .5 + .5).clamp(0, 1)
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         "Normalised latents [B,C,F,8,8] → video [B,F,3,128,128] in 0..1."

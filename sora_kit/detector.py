@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .batches import joined
 from .codec import Codec, CodecConfig
 from .recipes import mixed
 from .files import SHIPPED, broken, load_index, load_sharded, load_tensors, need, save_tensors
@@ -262,7 +263,7 @@ def train_detector(codec: Codec, folder: Path, out: Path, shards: int = 24,
             save_tensors(path, vars(make_examples(codec, seed)))
             log(f"examples {seed + 1}/{shards}, {time.time() - began:.0f} s")
         parts.append(Examples(**load_tensors(path)))
-    test, taught = parts[0], Examples(*(torch.cat([getattr(p, k) for p in parts[1:]]) for k in vars(parts[0])))
+    test, taught = parts[0], joined(parts[1:])
     def tell(step, loss): log(f"step {step}, loss {loss:.3f}, {time.time() - began:.0f} s")
     net = start or fit_detector(taught, steps, log=tell)
     net = fit_detector(taught, more, lr=1.5e-3 if start else 6e-4, seed=1, start=net, log=tell)

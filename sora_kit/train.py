@@ -187,9 +187,10 @@ def draft(model: DiT, codec: Codec, texts: list[str], frames: int, audio_tokens:
     "Pictures uint8 [B,frames,S,S,3] for sentences, with guidance, each from its own noise: a look at an unfinished model, without a session."
     cfg, device = model.cfg, next(model.parameters()).device
     shape, g = (cfg.channels, frames, cfg.grid, cfg.grid), step_generator(0, 0, device)
-    noise = torch.randn(len(texts), math.prod(shape) + audio_tokens * cfg.audio_dim, generator=g, device=device)
+    cut = math.prod(shape)
+    noise = torch.randn(len(texts), cut + audio_tokens * cfg.audio_dim, generator=g, device=device)
     for _, x, _ in sample(sampler, noise, guided_denoiser(model, texts, frames, audio_tokens, scale), steps, generator=g): pass
-    z = x[:, :math.prod(shape)].unflatten(1, shape)
+    z = x[:, :cut].unflatten(1, shape)
     return torch.stack([(p * 255).round().to(torch.uint8).permute(0, 2, 3, 1) for p in codec.decode_frames(z)], 1).cpu()
 
 # %% ../nbs/27c_train.ipynb #0fd1d735
