@@ -32,7 +32,7 @@ CAST = dict(
     bird=Figure(bird, .66, -.18, 1.36), robot=Figure(robot, .52, -.06, 1.20, .56, robot_arm), car=Figure(car, .92, -.06, .98),
     boat=Figure(boat, .76, -.10, 1.14), balloon=Figure(balloon, .36, -.05, 1.06), ball=Figure(ball, .56, -.06, 1.06),
     tree=Figure(tree, .56, -.10, 1.08), house=Figure(house, .68, -.06, 1.14), tower=Figure(tower, .54, -.10, 1.12),
-    glass=Figure(glass, .26, -.06, 1.06),
+    glass=Figure(glass, .34, -.06, 1.06),
 )
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['AudioConfig', 'mel_filters', 'spectrum', 'waveform_to_mel', 'to_tokens', 'from_tokens', 'mel_to_magnitude',
-           'overlap_add', 'mel_to_waveform', 'ConvNeXt', 'Vocoder', 'stft_distance', 'vocoder_loss', 'trim', 'loudness',
-           'mix', 'resample', 'flux', 'onsets']
+           'overlap_add', 'mel_to_waveform', 'ConvNeXt', 'Vocoder', 'build_vocoder', 'stft_distance', 'vocoder_loss',
+           'trim', 'loudness', 'mix', 'resample', 'flux', 'onsets']
 
 # %% ../nbs/21_audio.ipynb #94bb60f7
 import math
@@ -150,6 +150,13 @@ class Vocoder(nn.Module):
         gain, phase = self.head(self.last(x)).float().transpose(1, 2).chunk(2, 1)   # [B,bins,T] each
         s = torch.polar(mel_to_magnitude(mel, self.config, 4) * gain.clamp(max=3.).exp(), phase)
         return overlap_add(s, self.config, mel.shape[-1] * self.config.hop)  # [B,N]
+
+
+def build_vocoder(state: dict[str, Tensor]) -> Vocoder:
+    "A vocoder, not yet filled, of the sizes that its tensors have."
+    depth = len({k.split(".")[1] for k in state if k.startswith("blocks.")})
+    width, hidden = (len(state[k]) if k in state else 1 for k in ("embed.weight", "blocks.0.up.weight"))
+    return Vocoder(width=width, depth=depth, hidden=hidden)
 
 # %% ../nbs/21_audio.ipynb #213c8206
 def stft_distance(x: Tensor, y: Tensor, n_fft: int) -> Tensor:

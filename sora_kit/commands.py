@@ -277,7 +277,7 @@ def evaluation(
         ctx: typer.Context,
         prompts: Annotated[str | None, typer.Option(help="File with one prompt a line, or 'public' for the fixed list; by default fresh ones.",
                                                     metavar="FILE")] = None,
-        n: Annotated[int, typer.Option("--n", help="How many fresh prompts; an eighth of that on top for landings, and for pairs.")] = 512,
+        n: Annotated[int, typer.Option("--n", help="How many fresh prompts; a quarter of that on top for landings, an eighth for pairs.")] = 512,
         seed: Annotated[int, typer.Option(help="Of the prompts and of the clips.")] = 0,
         out: Annotated[Path, typer.Option("--json", help="Where the figures are written.", metavar="FILE")] = Path("sora-kit-eval.json"),
         lang: Annotated[str, typer.Option(help="Of the fresh prompts: en or de.")] = "en",

@@ -212,13 +212,13 @@ def dog(p: Pose) -> Pen:
     pen.limb((.17, .48 + y), (.27, .70 + y), .16, .15, coat, join=.12)
     pen.ball((.10, .31 + y), .15, .08, col=pale(coat, .5), shade=.3, clip=1.)
     pen.limb((.13, .61 + y), (.40, .53 + y), .046, col=p.rgb("c2"), bend=-.03)
-    hx, hy = .33, .83 + y + rock * .3
-    pen.ball((hx, hy), .27, .25, col=coat, alpha=0.)
+    hx, hy = .33, .80 + y + rock * .3
+    pen.ball((hx, hy), .27, .25, col=coat, ink=.5)
     pen.ball((hx + .23, hy - .09), .155, .115, col=pale(coat, .6), shade=.4, ink=.6)
     pen.ball((hx + .34, hy - .035), .068, .056, col=NOSE, shade=.3)
     pen.spot((hx + .115, hy + .075), .072, .080, col=WHITE)
     pen.spot((hx + .130, hy + .070), .046, .060 * p.blink, col=INKY)
-    pen.limb((hx - .10, hy + .15), (hx - .21, hy - .19 + .05 * p.amp * torch.sin(2 * p.phase)), .085, .125, dark(coat, .55), ink=.8)
+    pen.limb((hx - .08, hy + .14), (hx - .17, hy - .13 + .05 * p.amp * torch.sin(2 * p.phase)), .075, .105, dark(coat, .62), ink=.9)
     return pen
 
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['QUESTIONS', 'SIDED', 'answers', 'present', 'foot_track', 'pictures', 'DetectorConfig', 'shifted', 'Block', 'Detector',
            'round_trip', 'Examples', 'examples', 'make_examples', 'disturbed', 'lesson', 'falling', 'detector_loss',
-           'often', 'fit_detector', 'accuracies', 'train_detector', 'save_detector', 'load_detector', 'shipped_codec',
-           'glances', 'recognised']
+           'often', 'only', 'fit_detector', 'accuracies', 'train_detector', 'save_detector', 'load_detector',
+           'shipped_codec', 'glances', 'recognised']
 
 # %% ../nbs/29a_detector.ipynb #5497567d
 import json
@@ -209,6 +209,15 @@ def often(e: Examples) -> torch.Tensor:
     return sum(share * rows / rows.sum().clamp(min=1) for rows, share in groups)
 
 
+def only(net: Detector, names: tuple[str, ...]) -> Detector:
+    "The detector in training, all but the parts whose names begin so frozen as they are."
+    net.train()
+    for name, p in net.named_parameters(): p.requires_grad_(name.startswith(names))
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.BatchNorm2d) and not name.startswith(names): layer.eval()
+    return net
+
+
 def fit_detector(
     e: Examples,
     steps: int = 1500,
@@ -216,13 +225,14 @@ def fit_detector(
     lr: float = 3e-3,
     seed: int = 0,
     start: Detector | None = None,     # go on with this one: the second course, in which what is difficult comes more often
+    parts: tuple[str, ...] = ("",),    # how the names of those parts begin that are taught; all
     log=None,                          # log(step, loss) every 100 steps
 ) -> Detector:
     "A detector trained on examples."
     torch.manual_seed(seed)
-    net, g = Detector().to(memory_format=torch.channels_last).train(), torch.Generator().manual_seed(seed)
+    net, g = only(Detector().to(memory_format=torch.channels_last), parts), torch.Generator().manual_seed(seed)
     if start: net.load_state_dict(start.state_dict())
-    opt = torch.optim.AdamW(net.parameters(), lr, betas=(.9, .98), weight_decay=.02)
+    opt = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr, betas=(.9, .98), weight_decay=.02)
     plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda k: min(1., (k + 1) / 100) * (.01 + .99 * math.cos(math.pi / 2 * k / steps) ** 2))
     order, losses, shares = torch.empty(0, dtype=torch.long), [], often(e)
     for step in range(1, steps + 1):

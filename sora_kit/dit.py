@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DiTConfig', 'groups_of', 'per_frame', 'rotary', 'rotate', 'attend', 'Attention', 'SwiGLU', 'Block', 'LocalMix',
-           'seconds_of', 'place_features', 'FineBlocks', 'Patchify', 'time_embedding', 'init_weights', 'Oracle',
-           'start', 'DiT']
+           'seconds_of', 'place_features', 'FineBlocks', 'Patchify', 'between', 'half_frames', 'InStep',
+           'time_embedding', 'init_weights', 'Oracle', 'start', 'DiT']
 
 # %% ../nbs/24_dit.ipynb #5672108c
 from dataclasses import dataclass, replace
@@ -39,6 +39,7 @@ class DiTConfig:
     text_length: int = 32
     registers: int = 4
     reference_patch: int = 8   # a reference picture of 32 × 32 pixels gives 4 × 4 tokens
+    sync: int = 0              # numbers that picture and sound tell each other for each half of a frame; 0: they only look at each other
     oracle_classes: int = 14   # nothing, or one of 13 actors
     oracle_block: int = 4      # the block whose tokens are aligned to the world's ground truth
 
@@ -219,6 +220,42 @@ class Patchify(nn.Module):
         return torch.cat([first, rest.flatten(2, 3)], 2)                                   # [B,C,F,h,w]
 
 # %% ../nbs/24_dit.ipynb #22ec4e3e
+def between(at: torch.Tensor, n: int, first: float, step: float) -> torch.Tensor:
+    "Weights [len(at),n] that interpolate at the moments `at` [s] between n values, the first at `first`, each `step` later; beyond the ends the end value."
+    place = ((at - first) / step).clamp(0, n - 1)
+    return (1 - (place[:, None] - torch.arange(n, device=at.device)).abs()).clamp(min=0)
+
+
+def half_frames(x: torch.Tensor, fold: int) -> torch.Tensor:
+    "What groups say of each half frame, [B,G,2·fold,K] → [B,2·F,K]; the first group has one frame only."
+    return torch.cat([x[:, 0, 2 * fold - 2:], x[:, 1:].flatten(1, 2)], 1)
+
+
+class InStep(nn.Module):
+    "The sound of each moment is told what the picture shows around it, and the picture what is heard (frame-aligned conditioning, after MMAudio, arXiv 2412.15322)."
+    def __init__(self, cfg: DiTConfig):
+        super().__init__()
+        self.cfg, S, D = cfg, cfg.sync, cfg.width
+        self.norm = nn.RMSNorm(D, eps=1e-6, elementwise_affine=False)
+        self.seen, self.to_sound = nn.Linear(D, 2 * cfg.fold * S), nn.Linear(5 * S, D)
+        self.heard, self.to_picture = nn.Linear(D, S), nn.Linear(2 * cfg.fold * S, D)
+
+    def forward(self, shown, sound, groups):
+        "Picture tokens [B,G·n·n,D] and sound tokens [B,L,D] → both, with what they were told added."
+        cfg, (B, V, D), L = self.cfg, shown.shape, sound.shape[1]
+        cells = F.silu(self.seen(self.norm(shown))).view(B, groups, V // groups, 2 * cfg.fold, -1)
+        slots = half_frames(cells.sum(2) / (V // groups) ** .5, cfg.fold)                  # [B,2F,S]
+        first, step, beat = -.25 / cfg.fps, .5 / cfg.fps, 1 / cfg.audio_rate
+        at = (torch.arange(L, device=shown.device) + .5) * beat                            # [L] seconds
+        around = torch.arange(-2, 3, device=shown.device) * step
+        told = between((at[:, None] + around).flatten(), slots.shape[1], first, step).to(slots.dtype) @ slots        # [B,5L,S]
+        said = F.silu(self.heard(self.norm(sound)))                                        # [B,L,S]
+        moments = first + step * torch.arange(slots.shape[1], device=shown.device)
+        heard = F.pad(between(moments, L, beat / 2, beat).to(said.dtype) @ said, (0, 0, 2 * cfg.fold - 2, 0))        # [B,G·2·fold,S]
+        answer = self.to_picture(heard.view(B, groups, -1)).repeat_interleave(V // groups, 1)
+        return shown + answer, sound + self.to_sound(told.reshape(B, L, -1))
+
+
 def time_embedding(t: torch.Tensor, dim: int = 128) -> torch.Tensor:
     "Sinusoids [..., dim] of noise levels t in 0..1."
     speeds = 1000 * torch.exp(-torch.arange(dim // 2, device=t.device) / (dim // 2) * 9.2)
@@ -236,15 +273,25 @@ def init_weights(layer: nn.Module) -> None:
 # %% ../nbs/24_dit.ipynb #c78db2ff
 class Oracle(nn.Module):
     "Reads from the tokens of a middle block what the world knows; it teaches that block to decide early (as REPA does with pictures, arXiv 2410.06940)."
-    FACTS = dict(camera=5, weather=4, motion=8)
-    def __init__(self, width, classes):
+    FACTS, HITS = dict(camera=5, weather=4, motion=8), ("impact", "footstep")
+    def __init__(self, cfg: DiTConfig, colours: int = 12):
         super().__init__()
-        self.actor, self.facing = nn.Linear(width, classes), nn.Linear(width, 2)
-        self.facts = nn.ModuleDict({name: nn.Linear(width, n) for name, n in self.FACTS.items()})
+        D, K = cfg.width, len(self.HITS)
+        self.fold, self.actor, self.facing = cfg.fold, nn.Linear(D, cfg.oracle_classes), nn.Linear(D, 2)
+        self.facts = nn.ModuleDict({name: nn.Linear(D, n) for name, n in self.FACTS.items()})
+        self.seen, self.heard = nn.Linear(D, 2 * cfg.fold * K), nn.Linear(D, K)
+        self.who, self.dress = nn.Linear(D, cfg.oracle_classes), nn.Linear(D, colours)
 
-    def forward(self, tokens):
-        "Tokens [B,V,D] → logits: actor [B,V,classes], facing left or right [B,V,2], and camera, weather, motion [B,·] of the clip."
-        return dict(actor=self.actor(tokens), facing=self.facing(tokens)) | {name: head(tokens.mean(1)) for name, head in self.facts.items()}
+    def forward(self, given, shown, sound, groups):
+        """Tokens given [B,M,D], shown [B,V,D] and heard [B,L,D] → logits: actor [B,V,classes], facing left or right [B,V,2]; camera, weather, motion [B,·]
+        of the clip; if there is sound, `hits` [B,2F+L,2]: whether something lands or steps in each half frame and in each token of sound; if there is a reference, `who` and `dress` [B,·] are its kind and colour."""
+        given, shown, sound = (x if x is None else F.rms_norm(x, x.shape[-1:], eps=1e-6) for x in (given, shown, sound))
+        said = dict(actor=self.actor(shown), facing=self.facing(shown)) | {name: head(shown.mean(1)) for name, head in self.facts.items()}
+        if sound.shape[1]:
+            cells = self.seen(shown).view(len(shown), groups, -1, 2 * self.fold, len(self.HITS))
+            said["hits"] = torch.cat([half_frames(cells.float().logsumexp(2), self.fold), self.heard(sound).float()], 1)
+        if given is not None: said |= dict(who=self.who(given.mean(1)), dress=self.dress(given.mean(1)))
+        return said
 
 
 def start(model) -> None:
@@ -252,7 +299,10 @@ def start(model) -> None:
     patches, fine = model.patches, model.patches.fine if model.cfg.fine else None
     quiet = [model.modulation, model.final_scale, patches.first_out, patches.fold_out, model.audio_out, model.straight, model.audio_straight]
     if fine: quiet += [patches.places, fine.leave, fine.modulation]
+    quiet += [layer for layer in model.oracle.modules() if isinstance(layer, nn.Linear)]
+    if model.cfg.sync: quiet += [model.in_step.to_sound, model.in_step.to_picture]
     for layer in quiet: nn.init.zeros_(layer.weight)
+    nn.init.constant_(model.oracle.seen.bias, -6.), nn.init.constant_(model.oracle.heard.bias, -3.)        # few moments have a hit
     with torch.no_grad():
         for block in (*model.blocks, *(fine.blocks if fine else ())): block.table[1] = block.table[3] = .3
 
@@ -274,7 +324,8 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.depth))
         self.final_norm, self.final_scale = nn.RMSNorm(D, eps=1e-6, elementwise_affine=False), nn.Linear(D, D)
         self.straight, self.audio_straight = nn.Linear(D, cfg.channels), nn.Linear(D, cfg.mels)
-        self.oracle = Oracle(D, cfg.oracle_classes)
+        if cfg.sync: self.in_step = InStep(cfg)
+        self.oracle = Oracle(cfg)
         self.apply(init_weights)
         start(self)
 
@@ -303,11 +354,18 @@ class DiT(nn.Module):
         for i, block in enumerate(self.blocks):
             if i in skip: continue
             x = block(x, mod, cos, sin, L)
-            if oracle and i == self.cfg.oracle_block: seen = self.oracle(x[:, M:M + V])
+            if i == self.cfg.oracle_block: x, seen = self.halfway(x, M, V, G, oracle, reference is not None)
         x = self.final_norm(x) * (1 + self.final_scale(condition)[:, segment])
         picture = self.patches.back(x[:, M:M + V], around, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])
         sound = self.audio_out(x[:, M + V:]) + audio * self.audio_straight(condition[:, -1:]).repeat(1, 1, self.cfg.audio_dim // self.cfg.mels)
         return (picture, sound, seen) if oracle else (picture, sound)
+
+    def halfway(self, x, M, V, groups, oracle, has_reference):
+        "What happens after the middle block: picture and sound [B,N,D] tell each other what they know, and the oracle reads."
+        given, shown, sound = x.split([M, V, x.shape[1] - M - V], 1)
+        if self.cfg.sync and sound.shape[1]: shown, sound = self.in_step(shown, sound, groups)
+        seen = self.oracle(given[:, -16:] if has_reference else None, shown, sound, groups) if oracle else {}
+        return torch.cat([given, shown, sound], 1), seen
 
     def gains(self, condition):
         "How much of each noisy channel goes straight to the answer, by noise level: [B,C,F,1,1] of condition [B,G,D]."

@@ -105,9 +105,8 @@ def pair_prompts(n: int = 64, seed: int = 0, lang: str = "en") -> list[Prompt]:
 
 
 def exam(n: int = 512, seed: int = 0, lang: str = "en") -> list[Prompt]:
-    "n held-out prompts, and an eighth of that (at least 60 if n is 480 or more) of landings and of pairs each."
-    few = n // 8
-    return held_out_prompts(n, seed, lang) + landing_prompts(few, seed, lang) + pair_prompts(few, seed, lang)
+    "n held-out prompts, and on top a quarter of that of landings and an eighth of pairs."
+    return held_out_prompts(n, seed, lang) + landing_prompts(n // 4, seed, lang) + pair_prompts(n // 8, seed, lang)
 
 # %% ../nbs/29d_prompts.ipynb #8da81dbe
 def staged(text: str, seed: int = 0) -> Prompt:

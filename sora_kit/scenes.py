@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS', 'CAMERAS', 'MOODS', 'SECONDS', 'FEET', 'BACK', 'SEA',
            'AIR', 'IN_SEA', 'ABOVE_SEA', 'ESCAPES', 'HELD', 'VOICES', 'Actor', 'Scene', 'Event', 'Motion',
-           'combination', 'is_flagship', 'held_out', 'settled', 'sample_actor', 'sample_scene', 'indoors', 'restyled',
-           'cast', 'on_swing', 'mirrored', 'simulate', 'MOVES', 'SIZES', 'SPEEDS', 'ORDINARY', 'SCENERY', 'GRAVITY',
-           'GAITS', 'bounce', 'hops']
+           'combination', 'is_flagship', 'held_out', 'settled', 'sample_actor', 'apart', 'sample_scene', 'indoors',
+           'restyled', 'cast', 'on_swing', 'mirrored', 'simulate', 'MOVES', 'SIZES', 'SPEEDS', 'ORDINARY', 'SCENERY',
+           'GRAVITY', 'GAITS', 'bounce', 'hops']
 
 # %% ../nbs/13_scenes.ipynb #cb6ef1a1
 import hashlib
@@ -139,19 +139,27 @@ def settled(rng: random.Random, actor: Actor, place: str) -> Actor:
     return replace(afloat, motion="flies", speed=.5) if actor.motion == "stands" else afloat
 
 
-def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = "", direction: str = "", tier: str | Tier = "core") -> Actor:
-    "One actor that fits the frame; what is not given is drawn from the tier, a colour half of the time from those that are `ORDINARY` for the kind."
+def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = "", direction: str = "", tier: str | Tier = "core", unlike: str = "") -> Actor:
+    "One actor that fits the frame; what is not given is drawn from the tier, a colour (never `unlike`) half of the time from those that are `ORDINARY` for the kind."
     motion = motion or rng.choice(tier_of(tier).moves[kind])
     size = rng.uniform(*SIZES[kind])
     speed = rng.uniform(*SPEEDS[motion]) if motion in SPEEDS else 0.
     if kind == "boat": speed *= .45
     if kind in ("kite", "fish"): speed *= .0 if kind == "kite" or motion == "jumps" else .6
-    colour = colour or rng.choice(ORDINARY[kind] if kind in ORDINARY and rng.random() < .5 else COLOURS)
+    usual = [c for c in ORDINARY.get(kind, ()) if c != unlike]
+    colour = colour or rng.choice(usual if usual and rng.random() < .5 else [c for c in COLOURS if c != unlike])
     return Actor(kind, colour, motion, direction or rng.choice(("left", "right")), x=rng.uniform(-.3, .3), y=_height(kind, motion, size, rng),
                  size=size, speed=speed, phase=rng.random(), colour2=rng.choice([c for c in COLOURS if c != colour]))
 
 # %% ../nbs/13_scenes.ipynb #573afdd9
 ESCAPES = {"balloon": "floats", "ball": "rolls", "car": "rolls", "bus": "rolls", "train": "rolls", "bicycle": "rolls", "butterfly": "flies"}
+
+
+def apart(first: Actor, other: Actor, gap: float, overlap: float = 1.2) -> tuple[Actor, Actor]:
+    "Both actors so small that they can stand `gap` units from each other: their half widths together are at most `overlap` times that."
+    wide = sum(FULL_CAST[a.kind].half_width * a.size for a in (first, other))
+    fit = min(1., overlap * gap / wide)
+    return replace(first, size=first.size * fit), replace(other, size=other.size * fit)
 
 
 def _pair(rng, first, relation, tier, place):
@@ -160,14 +168,15 @@ def _pair(rng, first, relation, tier, place):
         kind = rng.choice([k for k in tier.chased if k != first.kind and tier.lives(k, place)])
         motion = ESCAPES.get(kind, "runs")
         other = sample_actor(rng, kind, motion, direction=first.direction, tier=tier)
-        side, gap = (1 if first.direction == "right" else -1), rng.uniform(.75, .9)
-        first = replace(first, motion="runs", x=-side * gap / 2, speed=rng.uniform(.35, .5), size=min(first.size, .85))
-        return first, replace(other, x=side * gap / 2, speed=first.speed, size=min(other.size, .75), y=rng.uniform(-.35, -.15) if kind == "balloon" else other.y)
+        side, gap = (1 if first.direction == "right" else -1), rng.uniform(.82, .95)
+        first = replace(first, motion="runs", x=-side * gap / 2, speed=rng.uniform(.35, .5), size=min(first.size, .88))
+        other = replace(other, x=side * gap / 2, speed=first.speed, size=other.size * .88, y=rng.uniform(-.35, -.15) if kind == "balloon" else other.y)
+        return apart(first, other, gap)
     kind = rng.choice([k for k in tier.actors if k not in (first.kind, "boat", "glass") and tier.lives(k, place)])
     side = rng.choice((-1, 1))
-    other = sample_actor(rng, kind, colour=rng.choice([c for c in COLOURS if c != first.colour]), tier=tier)
+    other = sample_actor(rng, kind, tier=tier, unlike=first.colour)
     if place == "sea": other = settled(rng, other, place)
-    return replace(first, x=side * .45, speed=first.speed * .6, size=first.size * .92), replace(other, x=-side * .45, speed=other.speed * .6, size=other.size * .9)
+    return apart(replace(first, x=side * .45, speed=first.speed * .6, size=first.size * .92), replace(other, x=-side * .45, speed=other.speed * .6, size=other.size * .9), .9)
 
 
 def _bursts(rng, n=3):

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['KEPT_GROUPS', 'LARGEST', 'DEEPEST', 'BIGGEST_CLIP', 'DEFAULT_MODEL', 'Layout', 'Given', 'like', 'sizes', 'filled',
-           'build_dit', 'build_vocoder', 'square', 'Backbone', 'model_in', 'read_facts', 'load_backbone', 'chosen',
-           'Session']
+           'build_dit', 'square', 'Backbone', 'model_in', 'read_facts', 'load_backbone', 'chosen', 'Session']
 
 # %% ../nbs/30a_session.ipynb #619de0cd
 import json
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .audio import AudioConfig, Vocoder, mel_to_waveform, mix, trim
+from .audio import AudioConfig, Vocoder, build_vocoder, mel_to_waveform, mix, trim
 from .codec import Codec, CodecConfig
 from .core import Component
 from .dit import DiT, DiTConfig, groups_of, per_frame
@@ -151,7 +150,7 @@ def sizes(cls, values: dict, path):
         numbers = value if isinstance(value, tuple) else (value,)
         plain = len(numbers) <= 8 and all(type(n) in (int, float) and 0 <= n <= LARGEST for n in numbers)
         fits = isinstance(value, tuple) == (known[name] == tuple[int, ...]) and (known[name] is not int or type(value) is int)
-        if not plain or not fits or (0 in numbers and name not in ("noise", "fine", "oracle_block")):
+        if not plain or not fits or (0 in numbers and name not in ("noise", "fine", "sync", "oracle_block")):
             broken(path, f"{cls.__name__}.{name} cannot be {value!r}")
     if values.get("depth", 1) > DEEPEST:
         broken(path, f"{cls.__name__}.depth cannot be {values['depth']}")
@@ -182,13 +181,6 @@ def build_dit(cfg: DiTConfig) -> DiT:
     dit = DiT(cfg)
     dit.oracle = None
     return dit
-
-
-def build_vocoder(state: dict[str, Tensor]) -> Vocoder:
-    "A vocoder of the sizes that its tensors have."
-    depth = len({k.split(".")[1] for k in state if k.startswith("blocks.")})
-    width, hidden = (len(state[k]) if k in state else 1 for k in ("embed.weight", "blocks.0.up.weight"))
-    return Vocoder(width=width, depth=depth, hidden=hidden)
 
 # %% ../nbs/30a_session.ipynb #fa484a5c
 def square(frames: Tensor, size: int) -> Tensor:

@@ -141,13 +141,13 @@ def tower(p: Pose) -> Pen:
 def glass(p: Pose) -> Pen:
     "A tall glass of sparkling wine (c1 tints the wine): foot, stem, foam, rising bubbles, a highlight."
     pen = Pen()
-    pen.limb((-.14, .03), (.14, .03), .032, col=CRYSTAL, shade=.4)
-    pen.limb((0., .05), (0., .36), .028, .032, CRYSTAL, shade=.4)
-    pen.prim((0., .67), e0=.06, e1=.15, r0=.05, r1=.05, h=.30, col=CRYSTAL, shade=.4, ink=.6)
-    pen.prim((0., .61), e0=.05, e1=.125, r0=.04, r1=.04, h=.23, col=p.rgb("c1"), shade=.4, clip=1.)
-    pen.limb((-.13, .87), (.13, .87), .030, col=(1., .97, .88), shade=0., clip=1.)
-    for k, x in enumerate((-.06, .04, .08, -.01)):
-        y = .44 + .40 * torch.remainder(p.time * .45 + k * .29 + p.sway, 1.)
-        pen.spot((x * (y + .3), y), .026, col=(1., .98, .90))
-    pen.limb((-.125, .58), (-.150, .90), .018, col=WHITE, alpha=.9, shade=0., clip=1.)
+    pen.limb((-.20, .03), (.20, .03), .030, col=CRYSTAL, shade=.4)
+    pen.limb((0., .05), (0., .48), .022, .026, CRYSTAL, shade=.4)
+    pen.ball((0., .76), .27, .33, col=CRYSTAL, cut=(0., 1., .20), shade=.4, ink=.6)
+    pen.ball((0., .76), .225, .285, col=p.rgb("c1"), cut=(0., 1., .09), shade=.4, clip=1.)
+    pen.limb((-.21, .855), (.21, .855), .028, col=(1., .97, .88), shade=0., clip=1.)
+    for k, x in enumerate((-.11, .06, .13, -.02)):
+        y = .53 + .28 * torch.remainder(p.time * .45 + k * .29 + p.sway, 1.)
+        pen.spot((x * (y + .2), y), .028, col=(1., .98, .90))
+    pen.limb((-.19, .66), (-.21, .88), .020, col=WHITE, alpha=.9, shade=0., clip=1.)
     return pen

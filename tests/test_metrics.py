@@ -147,7 +147,7 @@ def test_landings_and_pairs():
     falls, pairs = landing_prompts(20, 2), pair_prompts(20, 2)
     assert all(landings(p.scene) and held_out(p.scene) and p.extra and {"actor", "motion"} <= set(p.said) for p in falls)
     assert {p.scene.relation for p in pairs} == {"chases", "beside"} and all(p.said == ("relation",) and held_out(p.scene) for p in pairs)
-    assert len(exam(64, 1)) == 80 and not landings(DOG)
+    assert len(exam(64, 1)) == 88 and not landings(DOG)
 
 
 def test_prompts_of_ones_own_are_staged(tmp_path):
