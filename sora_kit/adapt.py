@@ -49,7 +49,6 @@ def load_base(folder: Path = SHIPPED, name: str = "toybox-64") -> Base:
     facts = json.loads(index["metadata"]["config"])
     sizes = lambda d: {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
     dit, codec = DiT(DiTConfig(**facts["dit"])), Codec(CodecConfig(**sizes(facts["codec"])))
-    for weight in dit.oracle.parameters(): torch.nn.init.zeros_(weight)                 # the files hold none: it must not pull
     tensors = load_sharded(folder, name, digest)
     for part, module in (("dit.", dit), ("codec.", codec)):
         module.load_state_dict({k.removeprefix(part): v.float() for k, v in tensors.items() if k.startswith(part)}, strict=part == "codec.")

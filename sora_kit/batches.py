@@ -7,6 +7,7 @@ __all__ = ['encode_shards', 'facts_of', 'hits_of', 'Latents', 'joined', 'as_stil
 
 # %% ../nbs/27c_batches.ipynb #0634070d
 import io
+import math
 import random
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def hits_of(scene: Scene, frames: int, sounds: int, cfg: DiTConfig) -> torch.Ten
     found = torch.zeros(2 * frames + sounds, len(Oracle.HITS))
     for event in simulate(scene, frames, cfg.fps).events:
         if event.kind not in Oracle.HITS: continue
-        kind, half, token = Oracle.HITS.index(event.kind), round(event.time * 2 * cfg.fps + .5), int(event.time * cfg.audio_rate)
+        kind, half, token = Oracle.HITS.index(event.kind), math.ceil(event.time * 2 * cfg.fps), int(event.time * cfg.audio_rate)
         found[min(half, 2 * frames - 1), kind] = 1
         if token < sounds: found[2 * frames + token, kind] = 1
     return found
@@ -69,9 +70,6 @@ class Latents:
                  "running": lambda s: len(s.actors) == 1 and s.actors[0].motion == "runs",
                  "landings": lambda s: len(s.actors) == 1 and s.actors[0].motion in ("jumps", "bounces"), "bad_weather": lambda s: s.weather != "clear"}
         self.often = [([i for i, scene in enumerate(self.scenes) if kind(scene)], getattr(recipe, name)) for name, kind in kinds.items()]
-        if "sound" in self.arrays:
-            frames, sounds = self.arrays["z"].shape[2], self.arrays["sound"].shape[1]
-            self.arrays["hits"] = np.stack([hits_of(scene, frames, sounds, recipe.dit).numpy() for scene in self.scenes]).astype(np.uint8)
         self.tokenizer, self.recipe = tokenizer, recipe
 
     def __len__(self): return len(self.scenes)
@@ -92,7 +90,7 @@ class Latents:
         z = torch.from_numpy(np.stack([self.arrays["zm" if m else "z"][i] for i, m in zip(rows, flip)])).view(torch.bfloat16).float()
         labels = torch.stack([x.flip(-1) if m else x for x, m in zip(take("labels"), flip)]).flatten(1).long()
         audio = take("sound").float() if "sound" in self.arrays else z.new_zeros(len(rows), 0, self.recipe.dit.audio_dim)
-        hits = take("hits").float() if "hits" in self.arrays else z.new_zeros(len(rows), 0, 2)
+        hits = torch.stack([hits_of(self.scenes[i], z.shape[2], audio.shape[1], self.recipe.dit) for i in rows]) if audio.shape[1] else z.new_zeros(len(rows), 0, 2)
         scenes = [mirrored(self.scenes[i]) if m else self.scenes[i] for i, m in zip(rows, flip)]
         seen = rng.random() < .5
         shown = [seen and rng.random() < .75 for _ in rows]

@@ -63,7 +63,7 @@ def draw_leap(rng: random.Random) -> tuple[float, float]:
 # %% ../nbs/28h_distill.ipynb #ef60995a
 def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g: torch.Generator, scale: float) -> Tensor:
     "Squared error of the velocity of one leap, actors weighing as much as in the training; a fifth of the films begin with a given frame."
-    z, audio, ids, _, labels, _ = batch
+    z, audio, ids, _, labels, *_ = batch
     (t, r), cfg, n = draw_leap(rng), base.dit.cfg, len(z)
     groups = groups_of(z.shape[2], cfg.fold)
     given = torch.zeros(n, groups, dtype=torch.bool)

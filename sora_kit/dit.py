@@ -41,7 +41,7 @@ class DiTConfig:
     reference_patch: int = 8   # a reference picture of 32 × 32 pixels gives 4 × 4 tokens
     sync: int = 0              # numbers that picture and sound tell each other for each half of a frame; 0: they only look at each other
     oracle_classes: int = 14   # nothing, or one of 13 actors
-    oracle_block: int = 4      # the block whose tokens are aligned to the world's ground truth
+    oracle_block: int = 4      # the block after which picture and sound tell each other, and whose tokens are aligned to the world's ground truth
 
 
 def groups_of(
@@ -324,7 +324,9 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.depth))
         self.final_norm, self.final_scale = nn.RMSNorm(D, eps=1e-6, elementwise_affine=False), nn.Linear(D, D)
         self.straight, self.audio_straight = nn.Linear(D, cfg.channels), nn.Linear(D, cfg.mels)
-        if cfg.sync: self.in_step = InStep(cfg)
+        if cfg.sync:
+            if cfg.oracle_block >= cfg.depth: raise ValueError(f"picture and sound tell each other after block {cfg.oracle_block}, but there are {cfg.depth}")
+            self.in_step = InStep(cfg)
         self.oracle = Oracle(cfg)
         self.apply(init_weights)
         start(self)
@@ -352,8 +354,7 @@ class DiT(nn.Module):
         mod = self.modulation(condition)[:, segment]                                       # [B,N,4D]
         cos, sin = self.rotations(M, reference is not None, G, L, x.device)
         for i, block in enumerate(self.blocks):
-            if i in skip: continue
-            x = block(x, mod, cos, sin, L)
+            if i not in skip: x = block(x, mod, cos, sin, L)
             if i == self.cfg.oracle_block: x, seen = self.halfway(x, M, V, G, oracle, reference is not None)
         x = self.final_norm(x) * (1 + self.final_scale(condition)[:, segment])
         picture = self.patches.back(x[:, M:M + V], around, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])

@@ -72,7 +72,7 @@ RECIPES = {                # "…-further" goes on from the weights in the packa
     "toybox-128": TrainRecipe("toybox-128", size=128, frames=25, fps=12., codec_minutes=3., flow_minutes=17., pair_shards=12, still_shards=16, clip_shards=80,
                               dit=DiTConfig(width=384, depth=12, heads=6, hidden=1024, audio_hidden=256, grid=16, fps=12.), clip_batch=64, still_batch=256),
     "smoke": TrainRecipe("smoke", pair_shards=1, still_shards=1, clip_shards=2, codec_minutes=.05, flow_minutes=.1, compile=False, clip_batch=4, still_batch=4, codec_batch=4,
-                         codec=CodecConfig(encoder=(16, 24, 32), decoder=(32, 24, 16, 16)), dit=DiTConfig(width=64, depth=2, heads=2, hidden=96, local=32, fine=1, fine_width=32, fine_hidden=48, oracle_block=0)),
+                         codec=CodecConfig(encoder=(16, 24, 32), decoder=(32, 24, 16, 16)), dit=DiTConfig(width=64, depth=2, heads=2, hidden=96, local=32, fine=1, fine_width=32, fine_hidden=48, sync=4, oracle_block=0)),
 }
 
 # %% ../nbs/27b_recipes.ipynb #67c4f7af

@@ -13,6 +13,7 @@ from .core import Clip, Component, Recipe, machine_facts
 from .files import need
 from .given import PLAIN, settings_in
 from .lineage import prints_in, spelled
+from .material import STEADY
 from .position import apart
 from .run import Run
 from .session import Session
@@ -61,6 +62,7 @@ def again(recipe: Recipe,
     for part in parts_of(recipe, "leap"):
         own = backbone.leap.facts["sha256"] if backbone.leap else "none"
         need(part.params.get("sha256") == own, "recipe", recipe.model, f"its leaps were made by another adapter; this session has {own[:12]}")
+    for part in parts_of(recipe, "chain"): need(part.params.get("steady") == STEADY, "recipe", part.id, "its pieces were joined in another way; an earlier version of sora_kit makes it again")
     need(recipe.prompt, "recipe", recipe.prompt_sha256[:12], "its prompt was kept private; put it back: replace(recipe, prompt=…)")
     need(not edits, "recipe", [part.params.get("step") for part in edits],
          "latents were edited by hand at these steps; such a film cannot be made again")

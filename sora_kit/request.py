@@ -20,7 +20,7 @@ from .given import Inputs, fitted, input_lines
 from .hooks import ACTIONS, Param, Registry, same_form
 from .interpreter import interpret
 from .lineage import listed, spelled
-from .material import level_of, material, with_originals
+from .material import STEADY, level_of, material, with_originals
 from .session import Session, chosen
 
 # %% ../nbs/30b_request.ipynb #a78971ef
@@ -159,7 +159,7 @@ class Request:
     def recipe(self) -> Recipe:
         "Everything needed to make this film again."
         decoder = Component("vocoder", "sora_kit/vocoder" if self.backbone.vocoder else "sora_kit/griffin-lim")
-        chain = Component("chain", "sora_kit/last-frames", params={"frames": self.plan.kept})
+        chain = Component("chain", "sora_kit/last-frames", params={"frames": self.plan.kept, "steady": STEADY})
         read = [Component("reading", "sora_kit/interpreter", params={"reading": self.script.reading})] * bool(self.script.reading)
         jumps = leaps(self.session.registry, self.components[0].id)
         leap = [Component("leap", "sora_kit/leap", params={"sha256": self.backbone.leap.facts["sha256"]})] if jumps else []

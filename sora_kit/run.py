@@ -23,6 +23,7 @@ from .flow import Pred
 from .given import inputs_from, inputs_to
 from .hooks import ours, same_form
 from .lineage import SETTINGS, forked, past_from, recorded, sources_from
+from .material import steadied
 from .position import (LARGEST_FILE, Position, Step, beginning, fingerprint, packed, position_from, position_to,
                                rescheduled, reseeded, unpacked)
 from .request import Request
@@ -148,7 +149,8 @@ class Run(Request):
     def _after(self, here: Position, x: Tensor, pred: Pred, state: dict, random: Tensor) -> Position:
         "Where a step leads: further along the piece, to the beginning of the next, or to the end of the film."
         if here.i + 1 < self.steps: return replace(here, i=here.i + 1, x=x, state=state, random=random, x0=pred.x0)
-        piece, latents = here.piece + 1, (*here.latents, x)
+        begun = self.material.begun(here.piece, here.latents, self.inputs, self.plan.layout)
+        piece, latents = here.piece + 1, (*here.latents, x if begun is None else steadied(x, begun, self.plan))
         if piece == self.plan.pieces: return replace(here, piece=piece, i=0, x=x, state=None, random=random, x0=pred.x0, latents=latents)
         return self._start(piece, latents)
 

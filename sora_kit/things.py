@@ -139,7 +139,7 @@ def tower(p: Pose) -> Pen:
 
 
 def glass(p: Pose) -> Pen:
-    "A tall glass of sparkling wine (c1 tints the wine): foot, stem, foam, rising bubbles, a highlight."
+    "A glass of sparkling wine (c1 tints the wine): foot, stem, a round bowl, foam, rising bubbles, a highlight."
     pen = Pen()
     pen.limb((-.20, .03), (.20, .03), .030, col=CRYSTAL, shade=.4)
     pen.limb((0., .05), (0., .48), .022, .026, CRYSTAL, shade=.4)

@@ -302,15 +302,15 @@ def export_weights(
     recipe: TrainRecipe,
     folder: Path,                # of the run
     out: Path,                   # the package's `weights`
-    vocoder: dict | None = None, # state of the vocoder
 ) -> str:
-    "Write `<name>.index.json` and its shards; returns the index's SHA-256."
+    "Write `<name>.index.json` and its shards; of weights that are there already the vocoder stays. Returns the index's SHA-256."
     facts = json.loads(load_facts(folder / "flow.safetensors")["facts"])
     ema = {k[4:]: v for k, v in load_tensors(folder / "flow.safetensors").items() if k.startswith("ema.")}
     if recipe.begins_from:
         start = load_tensors(folder / "start.safetensors")
         ema = {k: torch.lerp(start[k].float(), v, recipe.blend) if k in start else v for k, v in ema.items()}
-    parts = {"dit": ema, "codec": load_tensors(folder / "codec.safetensors"), "vocoder": vocoder or {}}
+    there = load_sharded(out, recipe.name) if (out / f"{recipe.name}.index.json").exists() else {}
+    parts = {"dit": ema, "codec": load_tensors(folder / "codec.safetensors"), "vocoder": {k.removeprefix("vocoder."): v for k, v in there.items() if k.startswith("vocoder.")}}
     tensors = {f"{part}.{k}": v.bfloat16().contiguous() for part, state in parts.items() for k, v in state.items() if not k.startswith("oracle.")}
     config = {"frames": recipe.frames, "fps": recipe.fps, "size": recipe.size, "dit": asdict(recipe.dit), "codec": asdict(recipe.codec),
               "tokenizer": load_tokenizer().hash, **facts}

@@ -11,11 +11,11 @@ from tiny_model import write_tiny
 from sora_kit.cli import main
 from sora_kit.core import Audio, Clip, generator
 from sora_kit.files import InputError, MachineError
-from sora_kit.film import noise
+from sora_kit.film import Plan, noise
 from sora_kit.flow import Pred
 from sora_kit.given import FILMS, Inputs, fitted
 from sora_kit.guidance import CFG
-from sora_kit.material import level_of, sound_for
+from sora_kit.material import STEADY, level_of, sound_for, steadied
 from sora_kit.pipeline import Run, Session, generate, sample_clips
 from sora_kit.replay import replay
 from sora_kit.samplers import DPMpp2MSDE, sample
@@ -157,7 +157,7 @@ def test_many_at_a_time_without_numbers_is_said(session, monkeypatch):
 
 @pytest.mark.parametrize("seconds", [None, 3.])
 def test_a_run_without_inputs_is_what_it_was(session, seconds):
-    "The transformer is asked as it always was: no reference, nothing known but the frames of the piece before."
+    "The transformer is asked as it always was: no reference, nothing known but the frames of the piece before, whose colours are led back to those of the first."
     backbone, layout, words, found = session.backbone, session.backbone.layout, session.backbone.words([PROMPT]), []
     for piece in range(1 if seconds is None else 2):
         start = halves(session, found[-1])[0][:, :, -5:] if found else None
@@ -172,8 +172,24 @@ def test_a_run_without_inputs_is_what_it_was(session, seconds):
             return Pred(x, t, x0, "x0")
 
         for _, x, _ in sample(DPMpp2MSDE(), noise(layout, [3], piece), denoise, 3, generator=[generator(3, f"sampler/{piece}")]): pass
-        found.append(x)
+        found.append(steadied(x, halves(session, found[0])[0], Plan(24, layout)) if found else x)
     assert torch.equal(torch.cat(found), ended(session, seconds=seconds))
+
+
+def test_which_pieces_are_led_back_to_the_colours_of_the_beginning(session):
+    given, picture = film(33), film(1)
+    def begun(piece, seconds=4., **inputs):
+        run = Run(session, PROMPT, 3, steps=2, seconds=seconds, **inputs)
+        made = tuple(torch.full((1, run.plan.layout.size), float(k)) for k in range(piece))
+        found = run.material.begun(piece, made, run.inputs, run.plan.layout)
+        return None if found is None else found.mean().item()
+    assert begun(0) is None and begun(1) == begun(2) == 0 and begun(1, image=picture) == 0 and begun(0, image=picture) is None
+    run = Run(session, PROMPT, 3, steps=2, seconds=8., extend=given)
+    assert begun(0, 8., extend=given) == begun(1, 8., extend=given) == run.material.first.mean().item()
+    assert begun(1, remix=given) is None and begun(1, video=given) is None and begun(1, inpaint=given, keep=(0, 1.)) is None
+    last = Run(session, PROMPT, 3, steps=2, seconds=4., last=picture).plan.pieces - 1
+    assert begun(last, last=picture) is None and begun(1, sound=given) == 0
+    assert {"steady": STEADY} in [{k: v for k, v in part.params.items() if k == "steady"} for part in run.recipe.components if part.kind == "chain"]
 
 
 # Runs with inputs

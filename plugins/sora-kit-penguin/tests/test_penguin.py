@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from sora_kit.actors import CAST
+from sora_kit.adapt import load_base
 from sora_kit.detector import load_detector
 from sora_kit.newcomers import newcomer
 from sora_kit.render import render
@@ -13,10 +14,11 @@ from sora_kit.scenes import Actor, Scene, held_out
 from sora_kit.script import understand
 from sora_kit.testing import parametrize_with_contract
 from sora_kit.text import load_tokenizer
+from sora_kit.train import training_loss
 from sora_kit_penguin import CAPS, sora_actors, sora_style_adapters
 from sora_kit_penguin.adapter import FILE, DrawsPenguins, pieces, read_as
 from sora_kit_penguin.judge import KINDS, Judge
-from sora_kit_penguin.lessons import FIGURES, MOVES, sample_penguin, told, told_as_robot
+from sora_kit_penguin.lessons import FIGURES, MOVES, Lessons, sample_penguin, told, told_as_robot
 from sora_kit_penguin.train import LARGEST, prompts
 
 GUEST = newcomer("penguin", CAPS)
@@ -56,6 +58,13 @@ def test_lessons_refuse_what_is_held_out_and_tell_of_penguins():
     for scene in taught:
         for lang, word in (("en", "penguin"), ("de", "pinguin")): assert word in told(scene, random.Random(1), lang).lower()
     assert all("guin" in text.lower() and "robo" not in text.lower() for text in prompts(40))
+
+
+def test_lessons_are_what_training_asks_for():
+    base = load_base()
+    batch = Lessons(base, 2, 0, log=lambda line: None).batch(2, random.Random(0))
+    with torch.no_grad(): loss, parts = training_loss(base.dit, batch, torch.Generator().manual_seed(0))
+    assert loss > 0 and {"video", "audio", "hits"} <= set(parts) and batch[6].shape[0] == 2
 
 
 def test_a_penguin_is_read_as_the_robot_that_it_was_taught_as():
