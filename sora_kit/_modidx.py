@@ -533,6 +533,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'sora_kit.files.save_sharded': ('files.html#save_sharded', 'sora_kit/files.py'),
                                 'sora_kit.files.save_tensors': ('files.html#save_tensors', 'sora_kit/files.py'),
                                 'sora_kit.files.shown': ('files.html#shown', 'sora_kit/files.py'),
+                                'sora_kit.files.under': ('files.html#under', 'sora_kit/files.py'),
                                 'sora_kit.files.writable': ('files.html#writable', 'sora_kit/files.py'),
                                 'sora_kit.files.write_atomic': ('files.html#write_atomic', 'sora_kit/files.py')},
             'sora_kit.film': { 'sora_kit.film.Backend': ('film.html#backend', 'sora_kit/film.py'),

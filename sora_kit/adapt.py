@@ -24,7 +24,7 @@ from .captions import describe
 from .codec import Codec, CodecConfig
 from .data import make_clips, write_shard
 from .dit import DiT, DiTConfig
-from .files import SHIPPED, load_index, load_sharded, need
+from .files import SHIPPED, load_index, load_sharded, need, under
 from .looks import LOOKS, colours, judge_for
 from .lora import ADAPTERS, LoRA, load_lora, new_lora, save_lora, styled, taken_over
 from .recipes import TrainRecipe, cosine, mixed, step_generator
@@ -51,7 +51,7 @@ def load_base(folder: Path = SHIPPED, name: str = "toybox-64") -> Base:
     dit, codec = DiT(DiTConfig(**facts["dit"])), Codec(CodecConfig(**sizes(facts["codec"])))
     tensors = load_sharded(folder, name, digest)
     for part, module in (("dit.", dit), ("codec.", codec)):
-        module.load_state_dict({k.removeprefix(part): v.float() for k, v in tensors.items() if k.startswith(part)}, strict=part == "codec.")
+        module.load_state_dict(under(tensors, part), strict=part == "codec.")
         module.eval().requires_grad_(False)
     return Base(name, digest, dit, codec.to(memory_format=torch.channels_last), facts["frames"])
 

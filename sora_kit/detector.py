@@ -23,7 +23,7 @@ from torch import nn
 from .batches import joined
 from .codec import Codec, CodecConfig
 from .recipes import mixed
-from .files import SHIPPED, broken, load_index, load_sharded, load_tensors, need, save_tensors
+from .files import SHIPPED, broken, load_index, load_sharded, load_tensors, need, save_tensors, under
 from .render import render
 from .scenes import ACTORS, COLOURS, MOTIONS, PLACES, TIMES, WEATHERS, Scene, cast, sample_scene, simulate
 
@@ -302,7 +302,7 @@ def shipped_codec(folder: Path | None = None, name: str = "toybox-64") -> Codec:
     folder = folder or SHIPPED
     facts = json.loads(load_index(folder, name)[0]["metadata"]["config"])["codec"]
     codec = Codec(CodecConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}))
-    codec.load_state_dict({k.removeprefix("codec."): v.float() for k, v in load_sharded(folder, name).items() if k.startswith("codec.")})
+    codec.load_state_dict(under(load_sharded(folder, name), "codec."))
     return codec.to(memory_format=torch.channels_last).eval()
 
 # %% ../nbs/29a_detector.ipynb #154f2728

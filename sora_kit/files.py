@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DTYPES', 'SHIPPED', 'InputError', 'MachineError', 'shown', 'need', 'writable', 'write_atomic', 'read_bytes',
            'refuse_constant', 'parse_json', 'raw', 'pack_tensors', 'save_tensors', 'broken', 'check_header',
-           'load_facts', 'load_tensors', 'save_sharded', 'load_index', 'load_sharded']
+           'load_facts', 'load_tensors', 'save_sharded', 'load_index', 'load_sharded', 'under']
 
 # %% ../nbs/00a_files.ipynb #94dae0e7
 import errno, hashlib, json, math, os, secrets
@@ -255,3 +255,8 @@ def load_sharded(folder: str | Path, name: str, sha256: str | None = None) -> di
         except InputError as problem:
             broken(Path(folder) / file, f"a part of {name} cannot be read ({problem})")
     return tensors
+
+
+def under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    "Those tensors whose names begin with `prefix`, by the rest of their names."
+    return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}

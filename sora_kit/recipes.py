@@ -22,7 +22,7 @@ import torch
 from .codec import Codec, CodecConfig, codec_loss, measure_latents, start_from_pca
 from .data import make_clips, read_shard, write_shard
 from .dit import DiTConfig
-from .files import load_facts, load_tensors, save_tensors
+from .files import load_facts, load_tensors, save_tensors, under
 from .render import render
 from .scenes import sample_scene
 
@@ -131,7 +131,7 @@ def save_checkpoint(path: Path, model, ema, optimizers, facts: dict) -> None:
 def load_checkpoint(path: Path, model, ema, optimizers) -> dict:
     "Restore what `save_checkpoint` wrote; returns its facts."
     tensors = load_tensors(path)                       # the optimisers move their part to where the parameters are
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    model.load_state_dict(under(tensors, "model."))
     for k in ema: ema[k].copy_(tensors[f"ema.{k}"])
     for i, opt in enumerate(optimizers):
         state = {}

@@ -155,10 +155,10 @@ def sample_actor(rng: random.Random, kind: str, motion: str = "", colour: str = 
 ESCAPES = {"balloon": "floats", "ball": "rolls", "car": "rolls", "bus": "rolls", "train": "rolls", "bicycle": "rolls", "butterfly": "flies"}
 
 
-def apart(first: Actor, other: Actor, gap: float, overlap: float = 1.2) -> tuple[Actor, Actor]:
-    "Both actors so small that they can stand `gap` units from each other: their half widths together are at most `overlap` times that."
+def apart(first: Actor, other: Actor, gap: float) -> tuple[Actor, Actor]:
+    "Both actors so small that they can stand `gap` units from each other: their half widths together are at most 1.2 times that."
     wide = sum(FULL_CAST[a.kind].half_width * a.size for a in (first, other))
-    fit = min(1., overlap * gap / wide)
+    fit = min(1., 1.2 * gap / wide)
     return replace(first, size=first.size * fit), replace(other, size=other.size * fit)
 
 

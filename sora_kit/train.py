@@ -27,7 +27,7 @@ from .batches import Latents, encode_shards, next_batch
 from .captions import describe
 from .codec import Codec
 from .dit import DiT, DiTConfig, groups_of, per_frame
-from .files import SHIPPED, load_facts, load_sharded, load_tensors, save_sharded, save_tensors
+from .files import SHIPPED, load_facts, load_sharded, load_tensors, save_sharded, save_tensors, under
 from .flow import Pred, logit_normal_times
 from .recipes import (
     RECIPES, Log, TrainRecipe, best_device, cosine, draw_world, fit_codec, load_checkpoint, mixed, save_checkpoint, step_generator)
@@ -283,7 +283,7 @@ def begin_from(name: str, folder: Path, weights: Path = SHIPPED) -> None:
     "Lay finished weights into a run's folder, so that it goes on from them."
     tensors = load_sharded(weights, name)
     for part, file in (("codec.", "codec.safetensors"), ("dit.", "start.safetensors")):
-        if not (folder / file).exists(): save_tensors(folder / file, {k.removeprefix(part): v.float() for k, v in tensors.items() if k.startswith(part)})
+        if not (folder / file).exists(): save_tensors(folder / file, {k: v.float() for k, v in under(tensors, part).items()})
 
 
 def train(recipe: TrainRecipe, folder: Path) -> None:
@@ -305,12 +305,12 @@ def export_weights(
 ) -> str:
     "Write `<name>.index.json` and its shards; of weights that are there already the vocoder stays. Returns the index's SHA-256."
     facts = json.loads(load_facts(folder / "flow.safetensors")["facts"])
-    ema = {k[4:]: v for k, v in load_tensors(folder / "flow.safetensors").items() if k.startswith("ema.")}
+    ema = under(load_tensors(folder / "flow.safetensors"), "ema.")
     if recipe.begins_from:
         start = load_tensors(folder / "start.safetensors")
         ema = {k: torch.lerp(start[k].float(), v, recipe.blend) if k in start else v for k, v in ema.items()}
     there = load_sharded(out, recipe.name) if (out / f"{recipe.name}.index.json").exists() else {}
-    parts = {"dit": ema, "codec": load_tensors(folder / "codec.safetensors"), "vocoder": {k.removeprefix("vocoder."): v for k, v in there.items() if k.startswith("vocoder.")}}
+    parts = {"dit": ema, "codec": load_tensors(folder / "codec.safetensors"), "vocoder": under(there, "vocoder.")}
     tensors = {f"{part}.{k}": v.bfloat16().contiguous() for part, state in parts.items() for k, v in state.items() if not k.startswith("oracle.")}
     config = {"frames": recipe.frames, "fps": recipe.fps, "size": recipe.size, "dit": asdict(recipe.dit), "codec": asdict(recipe.codec),
               "tokenizer": load_tokenizer().hash, **facts}

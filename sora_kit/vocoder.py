@@ -20,7 +20,7 @@ from torch import Tensor
 from .adapt import descend
 from .audio import AudioConfig, Vocoder, build_vocoder, mel_to_waveform, vocoder_loss, waveform_to_mel
 from .data import practice
-from .files import SHIPPED, load_index, load_sharded, need, save_sharded
+from .files import SHIPPED, load_index, load_sharded, need, save_sharded, under
 from .metrics import onset_f1
 from .physics import loud_onsets
 from .recipes import step_generator
@@ -115,18 +115,16 @@ def main(arguments: list[str]) -> None:
     need(o.sounds > 0 and o.minutes > 0, "lessons", f"--sounds {o.sounds} --minutes {o.minutes:g}", "both must be above 0")
     index, digest = load_index(o.weights, o.name)
     tensors = load_sharded(o.weights, o.name, digest)
-    state = {k.removeprefix("vocoder."): v.float() for k, v in tensors.items() if k.startswith("vocoder.")}
+    state, net = under(tensors, "vocoder."), None
     need(state or not o.compare, "vocoder", o.name, "these weights hold none; leave out --compare to teach one")
-    def filled(state):
-        net = build_vocoder(state)
+    if state and (o.compare or not o.anew):
+        net = build_vocoder(state).eval()
         net.load_state_dict(state)
-        return net.eval()
-    net = filled(state) if state and not o.anew else None
     if not o.compare:
-        net = fit_vocoder(world_sounds(0, o.sounds), o.minutes, old=net, log=lambda line: print(line, flush=True))
+        net = fit_vocoder(world_sounds(0, o.sounds), o.minutes, old=net, log=lambda line: print(line, flush=True)).bfloat16()
         rest = {k: v for k, v in tensors.items() if not k.startswith("vocoder.")}
-        digest = save_sharded(o.weights, o.name, rest | {f"vocoder.{k}": v.bfloat16().contiguous() for k, v in net.state_dict().items()}, index["metadata"])
-        net = filled({k: v.bfloat16().float() for k, v in net.state_dict().items()})
+        digest = save_sharded(o.weights, o.name, rest | {f"vocoder.{k}": v.contiguous() for k, v in net.state_dict().items()}, index["metadata"])
+        net = net.float()                                                    # as whoever loads it will hear it
     for row in compared({"vocoder": net, "Griffin-Lim": mel_to_waveform}, world_sounds(1, 64)): print(row.line())
     if not o.compare: print("leaps, styles and figures hang on the weights' hash: tools/refresh teaches and measures them again")
     print(f"weights {digest[:12]}, {sum(p.numel() for p in net.parameters()) / 1e3:.0f} thousand parameters, 64 fresh sounds")
