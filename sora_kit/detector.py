@@ -25,7 +25,7 @@ from .codec import Codec, CodecConfig
 from .recipes import mixed
 from .files import SHIPPED, broken, load_index, load_sharded, load_tensors, need, save_tensors, under
 from .render import render
-from .scenes import ACTORS, COLOURS, MOTIONS, PLACES, TIMES, WEATHERS, Scene, cast, sample_scene, simulate
+from .scenes import ACTORS, COLOURS, MOTIONS, PLACES, TIMES, WEATHERS, Scene, cast, foot_points, sample_scene, simulate
 
 # %% ../nbs/29a_detector.ipynb #b519491e
 QUESTIONS = {"actor": ACTORS, "place": PLACES, "time": TIMES, "weather": WEATHERS, "motion": MOTIONS, "direction": ("left", "right"),
@@ -52,9 +52,7 @@ def present(scene: Scene) -> torch.Tensor:
 # %% ../nbs/29a_detector.ipynb #6b0e6d12
 def foot_track(scene: Scene, frames: int = 17) -> torch.Tensor:
     "Where the first actor's foot point is on the screen: [frames, 2], x and y in −1..1."
-    m = simulate(scene, frames)
-    cx, cy, zoom = m.camera
-    return torch.stack([(m.x[0] - cx) * zoom, (m.y[0] - cy) * zoom], -1)
+    return foot_points(simulate(scene, frames))
 
 # %% ../nbs/29a_detector.ipynb #6493e91f
 def pictures(frames: torch.Tensor, size: int = 64) -> torch.Tensor:

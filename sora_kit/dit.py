@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DiTConfig', 'groups_of', 'per_frame', 'rotary', 'rotate', 'attend', 'Attention', 'SwiGLU', 'Block', 'LocalMix',
-           'seconds_of', 'place_features', 'FineBlocks', 'Patchify', 'between', 'half_frames', 'InStep',
-           'time_embedding', 'init_weights', 'Oracle', 'start', 'DiT']
+           'seconds_of', 'place_features', 'FineBlocks', 'Patchify', 'InStep', 'time_embedding', 'init_weights',
+           'Oracle', 'steered', 'start', 'DiT']
 
 # %% ../nbs/24_dit.ipynb #5672108c
 from dataclasses import dataclass, replace
@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from .tracker import Tracker, half_frames, heard_around, in_groups, seen_around
 
 # %% ../nbs/24_dit.ipynb #05ba60c6
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class DiTConfig:
     registers: int = 4
     reference_patch: int = 8   # a reference picture of 32 × 32 pixels gives 4 × 4 tokens
     sync: int = 0              # numbers that picture and sound tell each other for each half of a frame; 0: they only look at each other
+    tracker: int = 0           # width of the network that follows single frames, see `tracker.Tracker`; 0: none
+    tracker_says: int = 16     # numbers that it says of each half of a frame
+    rank: int = 0              # of the matrices that turn a noise level into scales and gates; 0: full
     oracle_classes: int = 14   # nothing, or one of 13 actors
     oracle_block: int = 4      # the block after which picture and sound tell each other, and whose tokens are aligned to the world's ground truth
 
@@ -220,17 +225,6 @@ class Patchify(nn.Module):
         return torch.cat([first, rest.flatten(2, 3)], 2)                                   # [B,C,F,h,w]
 
 # %% ../nbs/24_dit.ipynb #22ec4e3e
-def between(at: torch.Tensor, n: int, first: float, step: float) -> torch.Tensor:
-    "Weights [len(at),n] that interpolate at the moments `at` [s] between n values, the first at `first`, each `step` later; beyond the ends the end value."
-    place = ((at - first) / step).clamp(0, n - 1)
-    return (1 - (place[:, None] - torch.arange(n, device=at.device)).abs()).clamp(min=0)
-
-
-def half_frames(x: torch.Tensor, fold: int) -> torch.Tensor:
-    "What groups say of each half frame, [B,G,2·fold,K] → [B,2·F,K]; the first group has one frame only."
-    return torch.cat([x[:, 0, 2 * fold - 2:], x[:, 1:].flatten(1, 2)], 1)
-
-
 class InStep(nn.Module):
     "The sound of each moment is told what the picture shows around it, and the picture what is heard (frame-aligned conditioning, after MMAudio, arXiv 2412.15322)."
     def __init__(self, cfg: DiTConfig):
@@ -244,16 +238,12 @@ class InStep(nn.Module):
         "Picture tokens [B,G·n·n,D] and sound tokens [B,L,D] → both, with what they were told added."
         cfg, (B, V, D), L = self.cfg, shown.shape, sound.shape[1]
         cells = F.silu(self.seen(self.norm(shown))).view(B, groups, V // groups, 2 * cfg.fold, -1)
-        slots = half_frames(cells.sum(2) / (V // groups) ** .5, cfg.fold)                  # [B,2F,S]
-        first, step, beat = -.25 / cfg.fps, .5 / cfg.fps, 1 / cfg.audio_rate
-        at = (torch.arange(L, device=shown.device) + .5) * beat                            # [L] seconds
-        around = torch.arange(-2, 3, device=shown.device) * step
-        told = between((at[:, None] + around).flatten(), slots.shape[1], first, step).to(slots.dtype) @ slots        # [B,5L,S]
+        halves = half_frames(cells.sum(2) / (V // groups) ** .5, cfg.fold)                 # [B,2F,S]
+        told = heard_around(halves, L, cfg.fps, cfg.audio_rate)                            # [B,L,5S]
         said = F.silu(self.heard(self.norm(sound)))                                        # [B,L,S]
-        moments = first + step * torch.arange(slots.shape[1], device=shown.device)
-        heard = F.pad(between(moments, L, beat / 2, beat).to(said.dtype) @ said, (0, 0, 2 * cfg.fold - 2, 0))        # [B,G·2·fold,S]
-        answer = self.to_picture(heard.view(B, groups, -1)).repeat_interleave(V // groups, 1)
-        return shown + answer, sound + self.to_sound(told.reshape(B, L, -1))
+        heard = seen_around(said, halves.shape[1], cfg.fps, cfg.audio_rate)                # [B,2F,S]
+        answer = self.to_picture(in_groups(heard, cfg.fold)).repeat_interleave(V // groups, 1)
+        return shown + answer, sound + self.to_sound(told)
 
 
 def time_embedding(t: torch.Tensor, dim: int = 128) -> torch.Tensor:
@@ -274,6 +264,7 @@ def init_weights(layer: nn.Module) -> None:
 class Oracle(nn.Module):
     "Reads from the tokens of a middle block what the world knows; it teaches that block to decide early (as REPA does with pictures, arXiv 2410.06940)."
     FACTS, HITS = dict(camera=5, weather=4, motion=8), ("impact", "footstep")
+    FAR = 1.3                  # units from the middle; whoever is farther away is taken to be there
     def __init__(self, cfg: DiTConfig, colours: int = 12):
         super().__init__()
         D, K = cfg.width, len(self.HITS)
@@ -281,6 +272,11 @@ class Oracle(nn.Module):
         self.facts = nn.ModuleDict({name: nn.Linear(D, n) for name, n in self.FACTS.items()})
         self.seen, self.heard = nn.Linear(D, 2 * cfg.fold * K), nn.Linear(D, K)
         self.who, self.dress = nn.Linear(D, cfg.oracle_classes), nn.Linear(D, colours)
+        if cfg.tracker: self.moments, self.track = nn.Linear(cfg.tracker_says, K), nn.Linear(2 * cfg.tracker_says, 2)
+
+    def of_tracker(self, halves, heard):
+        "What the tracker says [B,2F,S] and hears [B,L,S] → `moments` [B,2F+L,2], logits of impact and footstep in each, and `track` [B,F,2], where the first actor's foot point is, x and y."
+        return dict(moments=self.moments(torch.cat([halves, heard], 1)).float(), track=self.track(halves.unflatten(1, (-1, 2)).flatten(2)).float())
 
     def forward(self, given, shown, sound, groups):
         """Tokens given [B,M,D], shown [B,V,D] and heard [B,L,D] → logits: actor [B,V,classes], facing left or right [B,V,2]; camera, weather, motion [B,·]
@@ -294,13 +290,20 @@ class Oracle(nn.Module):
         return said
 
 
+def steered(width: int, out: int, rank: int) -> nn.Module:
+    "The matrix from a noise level's embedding [width] to `out` scales and gates. Noise levels are one line through that space, so a low rank loses little."
+    return nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, out)) if rank else nn.Linear(width, out)
+
+
 def start(model) -> None:
     "Zero the layers that would disturb at the first step, and open the gates of the blocks a little."
     patches, fine = model.patches, model.patches.fine if model.cfg.fine else None
-    quiet = [model.modulation, model.final_scale, patches.first_out, patches.fold_out, model.audio_out, model.straight, model.audio_straight]
+    last = lambda layer: layer[-1] if isinstance(layer, nn.Sequential) else layer
+    quiet = [last(model.modulation), last(model.final_scale), patches.first_out, patches.fold_out, model.audio_out, model.straight, model.audio_straight]
     if fine: quiet += [patches.places, fine.leave, fine.modulation]
     quiet += [layer for layer in model.oracle.modules() if isinstance(layer, nn.Linear)]
     if model.cfg.sync: quiet += [model.in_step.to_sound, model.in_step.to_picture]
+    if model.cfg.tracker: quiet += [model.tracker.level, model.tracker.ear_level, model.tracker.to_sound, model.tracker.to_picture]
     for layer in quiet: nn.init.zeros_(layer.weight)
     nn.init.constant_(model.oracle.seen.bias, -6.), nn.init.constant_(model.oracle.heard.bias, -3.)        # few moments have a hit
     with torch.no_grad():
@@ -320,13 +323,14 @@ class DiT(nn.Module):
         self.reference_in = nn.Sequential(nn.Linear(3 * cfg.reference_patch**2, D), nn.GELU(), nn.Linear(D, D))
         self.no_reference = nn.Parameter(torch.randn(16, D) * .3)
         self.time_in = nn.Sequential(nn.Linear(128, D), nn.SiLU(), nn.Linear(D, D), nn.SiLU())
-        self.modulation = nn.Linear(D, 4 * D)
+        self.modulation = steered(D, 4 * D, cfg.rank)
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.depth))
-        self.final_norm, self.final_scale = nn.RMSNorm(D, eps=1e-6, elementwise_affine=False), nn.Linear(D, D)
+        self.final_norm, self.final_scale = nn.RMSNorm(D, eps=1e-6, elementwise_affine=False), steered(D, D, cfg.rank)
         self.straight, self.audio_straight = nn.Linear(D, cfg.channels), nn.Linear(D, cfg.mels)
         if cfg.sync:
             if cfg.oracle_block >= cfg.depth: raise ValueError(f"picture and sound tell each other after block {cfg.oracle_block}, but there are {cfg.depth}")
             self.in_step = InStep(cfg)
+        if cfg.tracker: self.tracker = Tracker(cfg.channels, cfg.audio_dim, cfg.tracker, cfg.tracker_says, D, cfg.fold, cfg.fps, cfg.audio_rate)
         self.oracle = Oracle(cfg)
         self.apply(init_weights)
         start(self)
@@ -347,7 +351,12 @@ class DiT(nn.Module):
         condition = self.time_in(time_embedding(t).to(video.dtype))                        # [B,S,D]
         given = self.given_tokens(text, reference)                                         # [B,M,D]
         shown, around = self.patches(video, condition[:, 1:-1])                            # [B,V,D]
-        x = torch.cat([given, shown, self.audio_in(audio)], 1)                             # [B,N,D]
+        sound = self.audio_in(audio)                                                       # [B,L,D]
+        if self.cfg.tracker:
+            halves = self.tracker(video, per_frame(condition[:, 1:-1], self.cfg.fold, 1))  # [B,2F,S]
+            heard = self.tracker.listen(audio, condition[:, -1])                           # [B,L,S]
+            shown, sound = self.tracker.tell(halves, heard, shown, sound)
+        x = torch.cat([given, shown, sound], 1)                                            # [B,N,D]
         M, V, L, G = given.shape[1], shown.shape[1], audio.shape[1], t_video.shape[1]
         lengths = torch.tensor([M] + [V // G] * G + [L], device=x.device)
         segment = torch.repeat_interleave(torch.arange(G + 2, device=x.device), lengths, output_size=M + V + L)
@@ -359,6 +368,7 @@ class DiT(nn.Module):
         x = self.final_norm(x) * (1 + self.final_scale(condition)[:, segment])
         picture = self.patches.back(x[:, M:M + V], around, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])
         sound = self.audio_out(x[:, M + V:]) + audio * self.audio_straight(condition[:, -1:]).repeat(1, 1, self.cfg.audio_dim // self.cfg.mels)
+        if oracle and self.cfg.tracker: seen |= self.oracle.of_tracker(halves, heard)
         return (picture, sound, seen) if oracle else (picture, sound)
 
     def halfway(self, x, M, V, groups, oracle, has_reference):

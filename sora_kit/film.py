@@ -36,6 +36,7 @@ class Backend(Protocol):
     tokenizer: object               # with `ids(text)` and `decode(ids)`
     vocoder: object | None          # None: the sound is made by Griffin-Lim
     leap: object | None             # None: it cannot answer for a whole step
+    shift: float                    # of a run's noise levels, as in `flow.shift_times`: above 1, more steps are spent among the noisy ones
 
     def words(self, prompts: list[str]) -> Tensor: "Sentences → what the model reads, [B,…]; all zeros: no sentence."
 

@@ -163,5 +163,5 @@ def sound_for(session: Session,
     x, random = layout.pack(video, fresh.to(video)), [generator(seed, f"sampler/sound/{piece}") for seed in seeds]
     denoise = denoiser(backbone, words, rule, given)
     with session.registry.guard(part.id, "while it made the sound"):
-        for _, x, _ in sample(maker, x, denoise, steps, generator=random, info=ModelInfo("x0")): pass
+        for _, x, _ in sample(maker, x, denoise, steps, generator=random, info=ModelInfo("x0", backbone.shift)): pass
     return layout.pack(video, layout.unpack(x)[1])

@@ -141,7 +141,7 @@ class Request:
     def info(self) -> ModelInfo:
         "What a sampler's schedule may know."
         start = level_of(self.inputs.strength) if self.inputs.strength else 1.
-        if not leaps(self.session.registry, self.components[0].id): return ModelInfo("x0", start=start)
+        if not leaps(self.session.registry, self.components[0].id): return ModelInfo("x0", self.backbone.shift, start)
         return ModelInfo("x0", self.backbone.leap.facts["shift"], start, True)
 
     @property

@@ -6,8 +6,8 @@
 __all__ = ['ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS', 'CAMERAS', 'MOODS', 'SECONDS', 'FEET', 'BACK', 'SEA',
            'AIR', 'IN_SEA', 'ABOVE_SEA', 'ESCAPES', 'HELD', 'VOICES', 'Actor', 'Scene', 'Event', 'Motion',
            'combination', 'is_flagship', 'held_out', 'settled', 'sample_actor', 'apart', 'sample_scene', 'indoors',
-           'restyled', 'cast', 'on_swing', 'mirrored', 'simulate', 'MOVES', 'SIZES', 'SPEEDS', 'ORDINARY', 'SCENERY',
-           'GRAVITY', 'GAITS', 'bounce', 'hops']
+           'restyled', 'cast', 'on_swing', 'mirrored', 'simulate', 'foot_points', 'MOVES', 'SIZES', 'SPEEDS',
+           'ORDINARY', 'SCENERY', 'GRAVITY', 'GAITS', 'bounce', 'hops']
 
 # %% ../nbs/13_scenes.ipynb #cb6ef1a1
 import hashlib
@@ -315,3 +315,9 @@ def simulate(
     ground = torch.tensor([FEET[0] if a.motion in ("flies", "floats") else a.y for a in cast(scene)])
     camera = _camera(scene.camera, time / SECONDS, tracks["x"][0] - scene.actors[0].x, scene.seed)
     return Motion(**tracks, ground=ground, camera=camera, time=time, world_time=world, events=events)
+
+
+def foot_points(motion: Motion, actor: int = 0) -> torch.Tensor:
+    "Where an actor's foot point is on the screen: [T,2], x to the right and y up, −1..1 in the frame."
+    x, y, zoom = motion.camera
+    return torch.stack([(motion.x[actor] - x) * zoom, (motion.y[actor] - y) * zoom], -1)

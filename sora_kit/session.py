@@ -150,7 +150,7 @@ def sizes(cls, values: dict, path):
         numbers = value if isinstance(value, tuple) else (value,)
         plain = len(numbers) <= 8 and all(type(n) in (int, float) and 0 <= n <= LARGEST for n in numbers)
         fits = isinstance(value, tuple) == (known[name] == tuple[int, ...]) and (known[name] is not int or type(value) is int)
-        if not plain or not fits or (0 in numbers and name not in ("noise", "fine", "sync", "oracle_block")):
+        if not plain or not fits or (0 in numbers and name not in ("noise", "fine", "sync", "tracker", "rank", "oracle_block")):
             broken(path, f"{cls.__name__}.{name} cannot be {value!r}")
     if values.get("depth", 1) > DEEPEST:
         broken(path, f"{cls.__name__}.depth cannot be {values['depth']}")
@@ -204,6 +204,7 @@ class Backbone:
     facts: dict                  # the configuration in the weights
     device: torch.device = torch.device("cpu")
     leap: LoRA | None = None     # with it on, the model answers for a whole step
+    shift: float = 1.            # of a run's noise levels: above 1, more steps are spent among the noisy ones
 
     def words(self, prompts: list[str]) -> Tensor:
         "Token ids [B,length] of sentences; 0 is padding."
@@ -261,19 +262,20 @@ def model_in(folder: Path, name: str | None) -> str:
 
 
 def read_facts(folder: Path, index: dict, path: Path):
-    "Layout, tokenizer and the two configurations that an index describes, and the description itself; `MachineError` if they do not fit."
+    "Layout, tokenizer and the two configurations that an index describes, the shift of its noise levels, and the description itself; `MachineError` if they do not fit."
     try:
         facts = json.loads(index["metadata"]["config"])
         frames, fps, tokenizer = facts["frames"], Fraction(facts["fps"]), load_tokenizer(folder / "tokenizer.json")
         dit, codec = sizes(DiTConfig, facts["dit"], path), sizes(CodecConfig, facts["codec"], path)
         layout = Layout(frames, fps, dit.fold, dit.channels, dit.grid, dit.audio_dim)
-        fits = type(frames) is int and 1 <= fps <= 240 and layout.groups > KEPT_GROUPS and layout.size <= BIGGEST_CLIP
+        shift = facts.get("shift", 1.)
+        fits = type(shift) in (int, float) and .1 <= shift <= 10 and type(frames) is int and 1 <= fps <= 240 and layout.groups > KEPT_GROUPS and layout.size <= BIGGEST_CLIP
         fits = fits and tokenizer.hash == facts["tokenizer"] and len(tokenizer) <= dit.vocabulary
         fits = fits and dit.channels == codec.channels and dit.audio_dim == layout.sound.mels * layout.sound.patch
     except (KeyError, TypeError, ValueError, ArithmeticError) as problem:
         broken(path, f"its configuration cannot be read ({problem})")
-    if not fits: broken(path, "frames, frame rate, channels or tokenizer do not fit this program")
-    return layout, tokenizer, dit, codec, facts
+    if not fits: broken(path, "frames, frame rate, shift, channels or tokenizer do not fit this program")
+    return layout, tokenizer, dit, codec, float(shift), facts
 
 
 def load_backbone(folder: Path,                    # with `<name>.index.json`, its shards, and tokenizer.json
@@ -282,7 +284,7 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     "The model in a folder; anything wrong with it is one `MachineError`."
     name = model_in(folder, name)
     path, (index, digest) = folder / f"{name}.index.json", load_index(folder, name)
-    layout, tokenizer, dit, codec, facts = read_facts(folder, index, path)
+    layout, tokenizer, dit, codec, shift, facts = read_facts(folder, index, path)
     parts = {"dit": {}, "codec": {}, "vocoder": {}}
     for key, tensor in load_sharded(folder, name, digest).items():
         part, _, rest = key.partition(".")
@@ -293,7 +295,7 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     modules = {part: filled(build, parts[part], path).to(device) for part, build in builders.items()}
     leap = load_leap(folder, name, digest)
     if leap: leap = LoRA(*({k: v.to(device) for k, v in part.items()} for part in (leap.down, leap.up)), leap.facts)
-    return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device), leap)
+    return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device), leap, shift)
 
 # %% ../nbs/30a_session.ipynb #637d04ef
 def chosen(registry: Registry,

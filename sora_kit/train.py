@@ -87,7 +87,7 @@ def actor_weight(level):
 
 def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, float] = (.2, .2), oracle: float = 1.) -> tuple[torch.Tensor, dict]:
     "Flow-matching loss of picture and sound plus `oracle` times the oracle's cross entropies; and its parts."
-    z, audio, ids, portrait, labels, facts, hits = batch
+    z, audio, ids, portrait, labels, facts, hits, track = batch
     n, groups, fold = len(z), groups_of(z.shape[2], model.cfg.fold), model.cfg.fold
     t, ta = draw_times(n, groups, g, ends)
     shown = portrait.flatten(1).amax(1) > 0
@@ -98,23 +98,29 @@ def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, floa
     z_hat, a_hat, seen = model(x, a, t, ta, ids, portrait, oracle=True)
     actor = actor_cells(labels, groups, model.cfg)
     thin = (facts[:, 1] > 0).float()[:, None, None, None, None]                    # rain, snow, fireworks: faint, and around the actor
-    parts = dict(video=velocity_error(z_hat, z, level, 1 + actor_weight(level) * actor + 2 * thin * (1 - actor)))
+    small = (.2 / actor.mean((1, 2, 3, 4), keepdim=True).clamp(min=.1)).clamp(min=1)  # a ball covers half as much as a child, and counts twice a cell
+    parts = dict(video=velocity_error(z_hat, z, level, 1 + actor_weight(level) * small * actor + 2 * thin * (1 - actor)))
     if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], 1 + attacks(audio, model.cfg.mels))
-    asked = oracle_losses(seen, labels, facts, hits, shown)
+    asked = oracle_losses(seen, labels, facts, hits, shown, track)
     loss = parts["video"] + parts.get("audio", 0.) + oracle * sum(ORACLE.get(name, .1) * error for name, error in asked.items())
     return loss, {k: v.detach() for k, v in (parts | asked).items()}
 
 
-ORACLE = dict(facing=.3, weather=.4, who=.2)       # weights of what the oracle is asked; of the rest .1
+ORACLE = dict(facing=.3, weather=.4, who=.2, actor=.2, moments=.3, track=2.)       # weights of what the oracle is asked; of the rest .1
 
 
-def oracle_losses(seen: dict, labels: torch.Tensor, facts: torch.Tensor, hits: torch.Tensor, shown: torch.Tensor) -> dict:
-    "Cross entropy of each thing the `Oracle` read; labels [n,tokens] and facts [n,6+actors] with -1 where nothing is to be read, hits [n,2F+L,2] (per hit), shown [n]: who has a portrait."
+def oracle_losses(seen: dict, labels: torch.Tensor, facts: torch.Tensor, hits: torch.Tensor, shown: torch.Tensor, track: torch.Tensor) -> dict:
+    """Cross entropy of each thing the `Oracle` read; labels [n,tokens] and facts [n,6+actors] with -1 where nothing is to be read, hits [n,2F+L,2] (per hit), shown [n]: who has a portrait.
+    Of the track [n,F,2] the distance (smooth below .05), where it is not nan."""
     known = facts[:, 3:5].masked_fill(~shown[:, None], -1)
     right = dict(actor=labels, facing=facts[:, 5:].gather(1, labels), camera=facts[:, 0], weather=facts[:, 1], motion=facts[:, 2], who=known[:, 0], dress=known[:, 1])
     error = lambda logits, y: F.cross_entropy(logits.float().flatten(0, -2), y.flatten(), ignore_index=-1, reduction="sum") / (y >= 0).sum().clamp(1)
-    asked = {name: error(logits, right[name]) for name, logits in seen.items() if name != "hits"}
-    if "hits" in seen: asked["hits"] = F.binary_cross_entropy_with_logits(seen["hits"], hits, reduction="sum") / (hits.sum() + len(hits))
+    asked = {name: error(logits, right[name]) for name, logits in seen.items() if name not in ("hits", "moments", "track")}
+    for name in seen.keys() & {"hits", "moments"} if hits.shape[1] else ():
+        asked[name] = F.binary_cross_entropy_with_logits(seen[name], hits, reduction="sum") / (hits.sum() + len(hits))
+    if "track" in seen:
+        known = ~track.isnan()
+        asked["track"] = F.smooth_l1_loss(seen["track"][known], track[known], beta=.05, reduction="sum") / known.sum().clamp(1)
     return asked
 
 
@@ -313,7 +319,7 @@ def export_weights(
     parts = {"dit": ema, "codec": load_tensors(folder / "codec.safetensors"), "vocoder": under(there, "vocoder.")}
     tensors = {f"{part}.{k}": v.bfloat16().contiguous() for part, state in parts.items() for k, v in state.items() if not k.startswith("oracle.")}
     config = {"frames": recipe.frames, "fps": recipe.fps, "size": recipe.size, "dit": asdict(recipe.dit), "codec": asdict(recipe.codec),
-              "tokenizer": load_tokenizer().hash, **facts}
+              "shift": recipe.shift, "tokenizer": load_tokenizer().hash, **facts}
     return save_sharded(out, recipe.name, tensors, {"config": json.dumps(config)})
 
 

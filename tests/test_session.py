@@ -1,13 +1,13 @@
 """Weights and sessions: what damaged, missing or foreign files do."""
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from tiny_model import CODEC, DIT, write_tiny
 
 from sora_kit.files import InputError, MachineError
-from sora_kit.pipeline import Session
+from sora_kit.pipeline import Run, Session
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,20 @@ def test_tensors_that_do_not_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(tiny_model, "DIT", DIT)
     monkeypatch.setattr(tiny_model, "CODEC", replace(CODEC, decoder=(8, 8, 8, 16)))
     assert "shape" in refused(write_tiny(tmp_path / "b", codec=CODEC.__dict__))
+
+
+def test_the_weights_say_how_their_noise_levels_are_shifted(folder, tmp_path):
+    shifted = Session(write_tiny(tmp_path / "shifted", shift=2.))
+    assert (Session(folder).backbone.shift, shifted.backbone.shift) == (1., 2.)
+    for session, middle in ((Session(folder), 1 / 2), (shifted, 2 / 3)):
+        assert Run(session, "a dog on the beach", steps=2).levels.tolist() == pytest.approx([1, middle, 0])
+    for bad in (0, -1, 100, "2", True, None): assert "shift" in refused(write_tiny(tmp_path / str(bad), shift=bad))
+
+
+def test_a_model_without_a_tracker(tmp_path, monkeypatch):
+    import tiny_model
+    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, tracker=0, rank=0, sync=0))
+    assert not hasattr(Session(write_tiny(tmp_path, dit=asdict(tiny_model.DIT))).backbone.dit, "tracker")
 
 
 def test_which_model_of_a_folder(tmp_path):
