@@ -113,7 +113,7 @@ def material(inputs: Inputs,      # fitted
     return Material(first, tuple(pieces), starts)
 
 # %% ../nbs/30b_material.ipynb #91d0aa02
-STEADY = .5       # of the way that a piece's colours are led back by its last frame
+STEADY = .8       # of the way that a piece's colours are led back by its last frame
 
 
 def steadied(x: Tensor, begun: Tensor, plan: Plan, share: float = STEADY) -> Tensor:

@@ -1,7 +1,7 @@
 """Weights and sessions: what damaged, missing or foreign files do."""
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from tiny_model import CODEC, DIT, write_tiny
@@ -90,10 +90,12 @@ def test_the_weights_say_how_their_noise_levels_are_shifted(folder, tmp_path):
     for bad in (0, -1, 100, "2", True, None): assert "shift" in refused(write_tiny(tmp_path / str(bad), shift=bad))
 
 
-def test_a_model_without_a_tracker(tmp_path, monkeypatch):
+def test_a_model_with_a_tracker(tmp_path, monkeypatch):
     import tiny_model
-    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, tracker=0, rank=0, sync=0))
-    assert not hasattr(Session(write_tiny(tmp_path, dit=asdict(tiny_model.DIT))).backbone.dit, "tracker")
+    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, tracker=8, tracker_says=2, rank=4))
+    session = Session(write_tiny(tmp_path))
+    clip = Run(session, "a dog on the beach", steps=2).result()
+    assert len(clip.frames) == 17 and session.backbone.dit.tracker.halves.out_channels == 4 and len(session.backbone.dit.modulation) == 2
 
 
 def test_which_model_of_a_folder(tmp_path):

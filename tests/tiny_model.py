@@ -14,7 +14,7 @@ from sora_kit.lora import LoRA, save_lora
 from sora_kit.session import Session
 from sora_kit.text import load_tokenizer, save_tokenizer
 
-DIT = DiTConfig(width=32, depth=1, heads=2, hidden=32, audio_hidden=16, channels=4, local=8, sync=2, tracker=8, tracker_says=2, rank=4, oracle_block=0)
+DIT = DiTConfig(width=32, depth=1, heads=2, hidden=32, audio_hidden=16, channels=4, local=8, sync=2, oracle_block=0)
 CODEC = CodecConfig(channels=4, encoder=(8, 8, 8), decoder=(8, 8, 8, 8))
 
 

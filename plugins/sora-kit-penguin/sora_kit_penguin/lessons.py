@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from sora_kit.actors import CAST
 from sora_kit.audio import to_tokens, waveform_to_mel
-from sora_kit.batches import facts_of, hits_of
+from sora_kit.batches import facts_of, moments_of
 from sora_kit.captions import describe
 from sora_kit.data import token_labels
 from sora_kit.render import render
@@ -66,12 +66,13 @@ class Lessons:
             log(f"lessons {len(self.z)}/{n}")
 
     def batch(self, n: int, rng: random.Random):
-        "Latents [n,C,F,h,w], sound [n,L,512], token ids, no portraits [n,3,32,32], labels [n,tokens], facts and hits, as `sora_kit.batches.Latents` gives them: half of the films mirrored."
+        "Latents [n,C,F,h,w], sound [n,L,512], token ids, no portraits [n,3,32,32], labels [n,tokens], facts, hits and tracks, as `sora_kit.batches.Latents` gives them: half of the films mirrored."
         rows = [(rng.randrange(len(self.z)), rng.random() < .5) for _ in range(n)]
         scenes = [mirrored(self.scenes[i]) if m else self.scenes[i] for i, m in rows]
         texts = [told_as_robot(s, rng, "de" if rng.random() < .3 else "en") for s in scenes]
         labels = torch.stack([self.labels[i].flip(-1) if m else self.labels[i] for i, m in rows]).flatten(1).long()
         z, sound = torch.stack([self.z[i][int(m)] for i, m in rows]), torch.stack([self.sound[i] for i, _ in rows])
         walkers = [as_kind(s, "robot") for s in scenes]
-        facts, hits = torch.tensor([facts_of(s) for s in walkers]), torch.stack([hits_of(s, z.shape[2], sound.shape[1], self.cfg) for s in walkers])
-        return z.float(), sound.float(), self.tokenizer.batch(texts, self.cfg.text_length)[0], torch.zeros(n, 3, 32, 32), labels, facts, hits
+        facts = torch.tensor([facts_of(s) for s in walkers])
+        hits, track = map(torch.stack, zip(*(moments_of(s, z.shape[2], sound.shape[1], self.cfg) for s in walkers)))
+        return z.float(), sound.float(), self.tokenizer.batch(texts, self.cfg.text_length)[0], torch.zeros(n, 3, 32, 32), labels, facts, hits, track
