@@ -92,7 +92,8 @@ class Latents:
         labels = torch.stack([x.flip(-1) if m else x for x, m in zip(take("labels"), flip)]).flatten(1).long()
         audio = take("sound").float() if "sound" in self.arrays else z.new_zeros(len(rows), 0, self.recipe.dit.audio_dim)
         scenes = [mirrored(self.scenes[i]) if m else self.scenes[i] for i, m in zip(rows, flip)]
-        hits, track = map(torch.stack, zip(*(moments_of(scene, z.shape[2], audio.shape[1], self.recipe.dit) for scene in scenes)))
+        hits, track = z.new_zeros(len(rows), 0, 2), z.new_full((len(rows), z.shape[2], 2), math.nan)      # of stills nobody wrote down the moment
+        if audio.shape[1]: hits, track = map(torch.stack, zip(*(moments_of(scene, z.shape[2], audio.shape[1], self.recipe.dit) for scene in scenes)))
         seen = rng.random() < .5
         shown = [seen and rng.random() < .75 for _ in rows]
         unnamed = [known and len(scene.actors) == 1 and rng.random() < self.recipe.nameless for known, scene in zip(shown, scenes)]
@@ -100,7 +101,7 @@ class Latents:
         texts = [nameless(scene, rng, tongue()) if who else describe(scene, rng, tongue(), shown=known) for scene, who, known in zip(scenes, unnamed, shown)]
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
         portrait = take("portraits").permute(0, 3, 1, 2).float() / 255 * torch.tensor(shown).float().view(-1, 1, 1, 1)
-        return z, audio, ids, portrait, labels, torch.tensor([facts_of(scene) for scene in scenes]), hits if audio.shape[1] else hits[:, :0], track
+        return z, audio, ids, portrait, labels, torch.tensor([facts_of(scene) for scene in scenes]), hits, track
 
 # %% ../nbs/27c_batches.ipynb #44ecdef7
 def joined(parts: list):

@@ -204,7 +204,11 @@ class Backbone:
     facts: dict                  # the configuration in the weights
     device: torch.device = torch.device("cpu")
     leap: LoRA | None = None     # with it on, the model answers for a whole step
-    shift: float = 1.            # of a run's noise levels: above 1, more steps are spent among the noisy ones
+
+    @property
+    def shift(self) -> float:
+        "Of a run's noise levels, as in `flow.shift_times`: above 1, more steps are spent among the noisy ones."
+        return float(self.facts.get("shift", 1.))
 
     def words(self, prompts: list[str]) -> Tensor:
         "Token ids [B,length] of sentences; 0 is padding."
@@ -262,7 +266,7 @@ def model_in(folder: Path, name: str | None) -> str:
 
 
 def read_facts(folder: Path, index: dict, path: Path):
-    "Layout, tokenizer and the two configurations that an index describes, the shift of its noise levels, and the description itself; `MachineError` if they do not fit."
+    "Layout, tokenizer and the two configurations that an index describes, and the description itself; `MachineError` if they do not fit."
     try:
         facts = json.loads(index["metadata"]["config"])
         frames, fps, tokenizer = facts["frames"], Fraction(facts["fps"]), load_tokenizer(folder / "tokenizer.json")
@@ -275,7 +279,7 @@ def read_facts(folder: Path, index: dict, path: Path):
     except (KeyError, TypeError, ValueError, ArithmeticError) as problem:
         broken(path, f"its configuration cannot be read ({problem})")
     if not fits: broken(path, "frames, frame rate, shift, channels or tokenizer do not fit this program")
-    return layout, tokenizer, dit, codec, float(shift), facts
+    return layout, tokenizer, dit, codec, facts
 
 
 def load_backbone(folder: Path,                    # with `<name>.index.json`, its shards, and tokenizer.json
@@ -284,7 +288,7 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     "The model in a folder; anything wrong with it is one `MachineError`."
     name = model_in(folder, name)
     path, (index, digest) = folder / f"{name}.index.json", load_index(folder, name)
-    layout, tokenizer, dit, codec, shift, facts = read_facts(folder, index, path)
+    layout, tokenizer, dit, codec, facts = read_facts(folder, index, path)
     parts = {"dit": {}, "codec": {}, "vocoder": {}}
     for key, tensor in load_sharded(folder, name, digest).items():
         part, _, rest = key.partition(".")
@@ -295,7 +299,7 @@ def load_backbone(folder: Path,                    # with `<name>.index.json`, i
     modules = {part: filled(build, parts[part], path).to(device) for part, build in builders.items()}
     leap = load_leap(folder, name, digest)
     if leap: leap = LoRA(*({k: v.to(device) for k, v in part.items()} for part in (leap.down, leap.up)), leap.facts)
-    return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device), leap, shift)
+    return Backbone(name, digest, layout, tokenizer, modules["dit"], modules["codec"], modules.get("vocoder"), facts, torch.device(device), leap)
 
 # %% ../nbs/30a_session.ipynb #637d04ef
 def chosen(registry: Registry,

@@ -116,8 +116,8 @@ def oracle_losses(seen: dict, labels: torch.Tensor, facts: torch.Tensor, hits: t
     right = dict(actor=labels, facing=facts[:, 5:].gather(1, labels), camera=facts[:, 0], weather=facts[:, 1], motion=facts[:, 2], who=known[:, 0], dress=known[:, 1])
     error = lambda logits, y: F.cross_entropy(logits.float().flatten(0, -2), y.flatten(), ignore_index=-1, reduction="sum") / (y >= 0).sum().clamp(1)
     asked = {name: error(logits, right[name]) for name, logits in seen.items() if name not in ("hits", "moments", "track")}
-    for name in seen.keys() & {"hits", "moments"} if hits.shape[1] else ():
-        asked[name] = F.binary_cross_entropy_with_logits(seen[name], hits, reduction="sum") / (hits.sum() + len(hits))
+    for name in ("hits", "moments"):
+        if name in seen and hits.shape[1]: asked[name] = F.binary_cross_entropy_with_logits(seen[name], hits, reduction="sum") / (hits.sum() + len(hits))
     if "track" in seen:
         known = ~track.isnan()
         asked["track"] = F.smooth_l1_loss(seen["track"][known], track[known], beta=.05, reduction="sum") / known.sum().clamp(1)
