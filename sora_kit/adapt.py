@@ -41,6 +41,7 @@ class Base:
     dit: DiT
     codec: Codec
     frames: int
+    shift: float = 1.           # of the noise levels of a run
 
 
 def load_base(folder: Path = SHIPPED, name: str = "toybox-64") -> Base:
@@ -53,7 +54,7 @@ def load_base(folder: Path = SHIPPED, name: str = "toybox-64") -> Base:
     for part, module in (("dit.", dit), ("codec.", codec)):
         module.load_state_dict(under(tensors, part), strict=part == "codec.")
         module.eval().requires_grad_(False)
-    return Base(name, digest, dit, codec.to(memory_format=torch.channels_last), facts["frames"])
+    return Base(name, digest, dit, codec.to(memory_format=torch.channels_last), facts["frames"], float(facts.get("shift", 1.)))
 
 # %% ../nbs/28f_adapt.ipynb #03b9e556
 def make_lessons(base: Base,
@@ -172,7 +173,7 @@ def share_in_look(base: Base, lora: LoRA, look: str, n: int = 32, scales: tuple[
     judge, texts, films = judge_for(base.codec), held_out_texts(n), []
     for scale in scales:
         with styled(base, [(lora, scale)]):
-            films += [draft(base.dit, base.codec, texts[k:k + 16], 1, 0, steps) for k in range(0, n, 16)]
+            films += [draft(base.dit, base.codec, texts[k:k + 16], 1, 0, steps, shift=base.shift) for k in range(0, n, 16)]
     films = torch.cat(films)
     right = torch.tensor([judge(film) == look for film in films]).view(len(scales), n).float().mean(1)
     return dict(zip(scales, right.tolist())), films

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DiTConfig', 'groups_of', 'per_frame', 'rotary', 'rotate', 'attend', 'Attention', 'SwiGLU', 'Block', 'LocalMix',
            'seconds_of', 'place_features', 'FineBlocks', 'Patchify', 'InStep', 'time_embedding', 'init_weights',
-           'Oracle', 'steered', 'start', 'DiT']
+           'Oracle', 'start', 'DiT']
 
 # %% ../nbs/24_dit.ipynb #5672108c
 from dataclasses import dataclass, replace
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .tracker import Tracker, half_frames, heard_around, in_groups, seen_around
+from .refiner import Refiner
+from .tracker import Tracker, half_frames, heard_around, in_groups, seen_around, steered
 
 # %% ../nbs/24_dit.ipynb #05ba60c6
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class DiTConfig:
     sync: int = 0              # numbers that picture and sound tell each other for each half of a frame; 0: they only look at each other
     tracker: int = 0           # width of the network that follows single frames, see `tracker.Tracker`; 0: none
     tracker_says: int = 16     # numbers that it says of each half of a frame
+    refiner: int = 0           # width of the network that refines single frames of the answer, see `refiner.Refiner`; 0: none
     rank: int = 0              # of the matrices that turn a noise level into scales and gates; 0: full
     oracle_classes: int = 14   # nothing, or one of 13 actors
     oracle_block: int = 4      # the block after which picture and sound tell each other, and whose tokens are aligned to the world's ground truth
@@ -141,10 +143,10 @@ class Block(nn.Module):
 # %% ../nbs/24_dit.ipynb #0ce519b3
 class LocalMix(nn.Module):
     "Residual 3 × 3 convolutions at the latent grid's full resolution, scaled by the noise level."
-    def __init__(self, width, condition):
+    def __init__(self, width, condition, rank):
         super().__init__()
         self.norm = nn.GroupNorm(8, width)
-        self.scale = nn.Linear(condition, width)
+        self.scale = steered(condition, width, rank)
         self.up, self.down = nn.Conv2d(width, 2 * width, 3, padding=1), nn.Conv2d(2 * width, width, 3, padding=1)
 
     def forward(self, x, condition):
@@ -172,7 +174,7 @@ class FineBlocks(nn.Module):
         super().__init__()
         self.cfg, small = cfg, replace(cfg, width=cfg.fine_width, hidden=cfg.fine_hidden, audio_hidden=8)
         self.enter, self.leave = nn.Linear(cfg.local, small.width), nn.Linear(small.width, cfg.local)
-        self.modulation = nn.Linear(cfg.width, 4 * small.width)
+        self.modulation = steered(cfg.width, 4 * small.width, cfg.rank)
         self.blocks = nn.ModuleList(Block(small) for _ in range(cfg.fine))
 
     def forward(self, x, condition):
@@ -193,7 +195,7 @@ class Patchify(nn.Module):
         self.cfg, W, D, p = cfg, cfg.local, cfg.width, cfg.patch
         self.first_in, self.fold_in = nn.Linear(cfg.channels, W), nn.Linear(cfg.channels * cfg.fold, W)
         self.first_out, self.fold_out = nn.Linear(W, cfg.channels), nn.Linear(W, cfg.channels * cfg.fold)
-        self.mix_in, self.mix_out = LocalMix(W, D), LocalMix(W, D)
+        self.mix_in, self.mix_out = LocalMix(W, D, cfg.rank), LocalMix(W, D, cfg.rank)
         self.merge, self.split = nn.Linear(W * p * p, D), nn.Linear(D, W * p * p)
         if cfg.fine: self.places, self.fine = nn.Linear(30, D), FineBlocks(cfg)
 
@@ -290,9 +292,6 @@ class Oracle(nn.Module):
         return said
 
 
-def steered(width: int, out: int, rank: int) -> nn.Module:
-    "The matrix from a noise level's embedding [width] to `out` scales and gates. Noise levels are one line through that space, so a low rank loses little."
-    return nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, out)) if rank else nn.Linear(width, out)
 
 
 def start(model) -> None:
@@ -300,11 +299,13 @@ def start(model) -> None:
     patches, fine = model.patches, model.patches.fine if model.cfg.fine else None
     last = lambda layer: layer[-1] if isinstance(layer, nn.Sequential) else layer
     quiet = [last(model.modulation), last(model.final_scale), patches.first_out, patches.fold_out, model.audio_out, model.straight, model.audio_straight]
-    if fine: quiet += [patches.places, fine.leave, fine.modulation]
+    if fine: quiet += [patches.places, fine.leave, last(fine.modulation)]
     quiet += [layer for layer in model.oracle.modules() if isinstance(layer, nn.Linear)]
     if model.cfg.sync: quiet += [model.in_step.to_sound, model.in_step.to_picture]
-    if model.cfg.tracker: quiet += [model.tracker.level, model.tracker.ear_level, model.tracker.to_sound, model.tracker.to_picture]
+    if model.cfg.tracker: quiet += [last(model.tracker.level), last(model.tracker.ear_level), model.tracker.to_sound, model.tracker.to_picture]
+    if model.cfg.refiner: quiet += [last(model.refiner.level), model.refiner.leave]
     for layer in quiet: nn.init.zeros_(layer.weight)
+    if model.cfg.refiner: nn.init.zeros_(model.refiner.leave.bias)
     nn.init.constant_(model.oracle.seen.bias, -6.), nn.init.constant_(model.oracle.heard.bias, -3.)        # few moments have a hit
     with torch.no_grad():
         for block in (*model.blocks, *(fine.blocks if fine else ())): block.table[1] = block.table[3] = .3
@@ -330,7 +331,10 @@ class DiT(nn.Module):
         if cfg.sync:
             if cfg.oracle_block >= cfg.depth: raise ValueError(f"picture and sound tell each other after block {cfg.oracle_block}, but there are {cfg.depth}")
             self.in_step = InStep(cfg)
-        if cfg.tracker: self.tracker = Tracker(cfg.channels, cfg.audio_dim, cfg.tracker, cfg.tracker_says, D, cfg.fold, cfg.fps, cfg.audio_rate)
+        if cfg.tracker: self.tracker = Tracker(cfg.channels, cfg.audio_dim, cfg.tracker, cfg.tracker_says, D, cfg.fold, cfg.fps, cfg.audio_rate, cfg.rank)
+        if cfg.refiner:
+            if not cfg.tracker: raise ValueError("a refiner is told what a tracker says: give the model a tracker, or no refiner")
+            self.refiner = Refiner(cfg.channels, cfg.refiner, cfg.tracker_says, D, cfg.rank)
         self.oracle = Oracle(cfg)
         self.apply(init_weights)
         start(self)
@@ -367,6 +371,7 @@ class DiT(nn.Module):
             if i == self.cfg.oracle_block: x, seen = self.halfway(x, M, V, G, oracle, reference is not None)
         x = self.final_norm(x) * (1 + self.final_scale(condition)[:, segment])
         picture = self.patches.back(x[:, M:M + V], around, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])
+        if self.cfg.refiner: picture = picture + self.refiner(picture, video, per_frame(condition[:, 1:-1], self.cfg.fold, 1), halves)
         sound = self.audio_out(x[:, M + V:]) + audio * self.audio_straight(condition[:, -1:]).repeat(1, 1, self.cfg.audio_dim // self.cfg.mels)
         if oracle and self.cfg.tracker: seen |= self.oracle.of_tracker(halves, heard)
         return (picture, sound, seen) if oracle else (picture, sound)

@@ -122,7 +122,7 @@ def judge_adapter(base: Base, lora: LoRA, look: str, detector: Detector, n: int 
     right = torch.tensor([ACTORS.index(scene.actors[0].kind) for scene, _ in asked])
     for scale in scales:
         with styled(base, [(lora, scale)]):
-            stills = torch.cat([draft(base.dit, base.codec, [t for _, t in asked[k:k + 22]], 1, 0, steps) for k in range(0, n, 22)])
+            stills = torch.cat([draft(base.dit, base.codec, [t for _, t in asked[k:k + 22]], 1, 0, steps, shift=base.shift) for k in range(0, n, 22)])
         found.append(Shown(scale, n, sum(judge(s) == look for s in stills), int((named(detector, stills) == right).sum())))
         all_stills.append(stills)
     return found, torch.cat(all_stills)

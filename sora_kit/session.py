@@ -150,7 +150,7 @@ def sizes(cls, values: dict, path):
         numbers = value if isinstance(value, tuple) else (value,)
         plain = len(numbers) <= 8 and all(type(n) in (int, float) and 0 <= n <= LARGEST for n in numbers)
         fits = isinstance(value, tuple) == (known[name] == tuple[int, ...]) and (known[name] is not int or type(value) is int)
-        if not plain or not fits or (0 in numbers and name not in ("noise", "fine", "sync", "tracker", "rank", "oracle_block")):
+        if not plain or not fits or (0 in numbers and name not in ("noise", "fine", "sync", "tracker", "refiner", "rank", "oracle_block")):
             broken(path, f"{cls.__name__}.{name} cannot be {value!r}")
     if values.get("depth", 1) > DEEPEST:
         broken(path, f"{cls.__name__}.depth cannot be {values['depth']}")

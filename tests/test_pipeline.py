@@ -235,7 +235,7 @@ print(sorted(n.partition(".")[2] for n in world))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=Path(sora_kit.__file__).parent.parent)
     assert done.returncode == 0, done.stderr[-1500:]
     assert set(eval(done.stdout)) <= {"files", "media", "core", "hooks", "vocabulary", "synonyms", "script", "codec", "audio", "text", "flow",
-                                 "tracker", "dit", "samplers", "guidance", "session", "film", "given", "lineage", "material", "position", "request", "run", "pipeline",
+                                 "tracker", "refiner", "dit", "samplers", "guidance", "session", "film", "given", "lineage", "material", "position", "request", "run", "pipeline",
                                  "components", "builtin", "decorators", "installed", "plugins", "safety", "guests", "newcomers", "tags", "tiers", "wide_vocabulary", "leap", "lora", "interpreter"}
 
 

@@ -4,8 +4,10 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from tiny_model import CODEC, DIT, write_tiny
 
+from sora_kit.dit import DiT
 from sora_kit.files import InputError, MachineError
 from sora_kit.pipeline import Run, Session
 
@@ -90,12 +92,18 @@ def test_the_weights_say_how_their_noise_levels_are_shifted(folder, tmp_path):
     for bad in (0, -1, 100, "2", True, None): assert "shift" in refused(write_tiny(tmp_path / str(bad), shift=bad))
 
 
-def test_a_model_with_a_tracker(tmp_path, monkeypatch):
+def test_a_model_with_tracker_and_refiner(tmp_path, monkeypatch):
     import tiny_model
-    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, tracker=8, tracker_says=2, rank=4))
-    session = Session(write_tiny(tmp_path))
-    clip = Run(session, "a dog on the beach", steps=2).result()
-    assert len(clip.frames) == 17 and session.backbone.dit.tracker.halves.out_channels == 4 and len(session.backbone.dit.modulation) == 2
+    monkeypatch.setattr(tiny_model, "DIT", replace(DIT, tracker=8, tracker_says=2, refiner=8, rank=4))
+    session = Session(write_tiny(tmp_path / "both"))
+    clip, dit = Run(session, "a dog on the beach", steps=2).result(), session.backbone.dit
+    assert len(clip.frames) == 17 and dit.tracker.halves.out_channels == 4 and len(dit.modulation) == 2 and dit.refiner.enter.out_channels == 8
+    torch.nn.init.constant_(dit.refiner.leave.bias, .1)
+    assert not torch.equal(Run(session, "a dog on the beach", steps=2).result().frames, clip.frames)
+
+
+def test_a_refiner_needs_a_tracker(tmp_path):
+    with pytest.raises(ValueError, match="tracker"): DiT(replace(DIT, refiner=8))
 
 
 def test_which_model_of_a_folder(tmp_path):

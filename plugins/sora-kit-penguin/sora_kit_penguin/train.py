@@ -30,7 +30,7 @@ def drawn(base: Base, lora: LoRA, texts: list[str], frames: int = 1, scales: tup
     films = {}
     for scale in scales:
         with styled(base, [(Penguins(lora), scale)]):
-            films[scale] = torch.cat([draft(base.dit, base.codec, texts[k:k + 8], frames, sound, steps) for k in range(0, len(texts), 8)])
+            films[scale] = torch.cat([draft(base.dit, base.codec, texts[k:k + 8], frames, sound, steps, shift=base.shift) for k in range(0, len(texts), 8)])
     return films
 
 
