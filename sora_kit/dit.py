@@ -304,8 +304,8 @@ def start(model) -> None:
     if model.cfg.sync: quiet += [model.in_step.to_sound, model.in_step.to_picture]
     if model.cfg.tracker: quiet += [last(model.tracker.level), last(model.tracker.ear_level), model.tracker.to_sound, model.tracker.to_picture]
     if model.cfg.refiner: quiet += [last(model.refiner.level), model.refiner.leave]
-    for layer in quiet: nn.init.zeros_(layer.weight)
-    if model.cfg.refiner: nn.init.zeros_(model.refiner.leave.bias)
+    for layer in quiet:
+        for numbers in layer.parameters(): nn.init.zeros_(numbers)                     # a convolution begins with a bias
     nn.init.constant_(model.oracle.seen.bias, -6.), nn.init.constant_(model.oracle.heard.bias, -3.)        # few moments have a hit
     with torch.no_grad():
         for block in (*model.blocks, *(fine.blocks if fine else ())): block.table[1] = block.table[3] = .3
@@ -354,10 +354,11 @@ class DiT(nn.Module):
         t = torch.cat([torch.zeros_like(t_audio[:, None]), t_video, t_audio[:, None]], 1)  # [B,S]
         condition = self.time_in(time_embedding(t).to(video.dtype))                        # [B,S,D]
         given = self.given_tokens(text, reference)                                         # [B,M,D]
-        shown, around = self.patches(video, condition[:, 1:-1])                            # [B,V,D]
+        levels, each = condition[:, 1:-1], per_frame(condition[:, 1:-1], self.cfg.fold, 1)  # [B,G,D] and [B,F,D]
+        shown, around = self.patches(video, levels)                                        # [B,V,D]
         sound = self.audio_in(audio)                                                       # [B,L,D]
         if self.cfg.tracker:
-            halves = self.tracker(video, per_frame(condition[:, 1:-1], self.cfg.fold, 1))  # [B,2F,S]
+            halves = self.tracker(video, each)                                             # [B,2F,S]
             heard = self.tracker.listen(audio, condition[:, -1])                           # [B,L,S]
             shown, sound = self.tracker.tell(halves, heard, shown, sound)
         x = torch.cat([given, shown, sound], 1)                                            # [B,N,D]
@@ -370,8 +371,8 @@ class DiT(nn.Module):
             if i not in skip: x = block(x, mod, cos, sin, L)
             if i == self.cfg.oracle_block: x, seen = self.halfway(x, M, V, G, oracle, reference is not None)
         x = self.final_norm(x) * (1 + self.final_scale(condition)[:, segment])
-        picture = self.patches.back(x[:, M:M + V], around, condition[:, 1:-1]) + video * self.gains(condition[:, 1:-1])
-        if self.cfg.refiner: picture = picture + self.refiner(picture, video, per_frame(condition[:, 1:-1], self.cfg.fold, 1), halves)
+        picture = self.patches.back(x[:, M:M + V], around, levels) + video * self.gains(levels)
+        if self.cfg.refiner: picture = picture + self.refiner(picture, video, each, halves)
         sound = self.audio_out(x[:, M + V:]) + audio * self.audio_straight(condition[:, -1:]).repeat(1, 1, self.cfg.audio_dim // self.cfg.mels)
         if oracle and self.cfg.tracker: seen |= self.oracle.of_tracker(halves, heard)
         return (picture, sound, seen) if oracle else (picture, sound)

@@ -130,8 +130,9 @@ def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, floa
     small = (.2 / actor.mean((1, 2, 3, 4), keepdim=True).clamp(min=.1)).clamp(min=1)  # a ball covers half as much as a child, and counts twice a cell
     weight = 1 + actor_weight(level) * small * actor + 2 * thin * (1 - actor)
     parts = dict(video=velocity_error(z_hat, z, level, weight))
-    if z.shape[2] > 1: parts["change"] = change_error(z_hat, z, level, weight)
-    if z.shape[2] > 1 and judge: parts["judge"] = judge(z_hat, z, level, g)
+    if z.shape[2] > 1:                                                             # in a still nothing moves
+        parts["change"] = change_error(z_hat, z, level, weight)
+        if judge: parts["judge"] = judge(z_hat, z, level, g)
     if audio.shape[1]: parts["audio"] = velocity_error(a_hat, audio, ta[:, None, None], 1 + attacks(audio, model.cfg.mels))
     asked = oracle_losses(seen, labels, facts, hits, shown, track)
     loss = parts["video"] + CHANGE * parts.get("change", 0.) + parts.get("judge", 0.) + parts.get("audio", 0.) + oracle * sum(ORACLE.get(name, .1) * error for name, error in asked.items())
