@@ -21,13 +21,14 @@ from .adapt import Base, fit_thin, load_base
 from .batches import Latents, encode_shards
 from .data import make_clips, write_shard
 from .dit import DiT, groups_of, per_frame
+from .eye import Eye, fit_eye, sight_error
 from .files import SHIPPED
 from .flow import half_log_snr, shift_times
 from .leap import leap_file, leaping, new_leap
 from .lora import LoRA, load_lora, save_lora, taken_over
-from .recipes import TrainRecipe, mixed, step_generator
+from .recipes import Log, TrainRecipe, mixed, step_generator
 from .text import load_tokenizer
-from .train import CHANGE, Judge, actor_cells, actor_weight, add_noise_to, all_blocks, change_error, velocity_error
+from .train import SHARES, Judge, actor_cells, actor_weight, add_noise_to, all_blocks, change_error, velocity_error
 
 # %% ../nbs/28h_distill.ipynb #830524de
 SHIFT = 2.              # of the levels that leaps are taught between
@@ -61,8 +62,8 @@ def draw_leap(rng: random.Random) -> tuple[float, float]:
     return tuple(shift_times(1 - j / n, SHIFT) for j in (k, k + 1))
 
 # %% ../nbs/28h_distill.ipynb #ef60995a
-def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g: torch.Generator, scale: float, judge: Judge | None = None) -> Tensor:
-    "Squared error of the velocity of one leap, of what changes, and of what a judge sees, actors weighing as much as in the training; a fifth of the films begin with a given frame."
+def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g: torch.Generator, scale: float, judge: Judge | None = None, eye: Eye | None = None) -> Tensor:
+    "Squared error of the velocity of one leap, of what changes, and of what a judge and an eye see, actors weighing as much as in the training; a fifth of the films begin with a given frame."
     z, audio, ids, _, labels, *_ = batch
     (t, r), cfg, n = draw_leap(rng), base.dit.cfg, len(z)
     groups = groups_of(z.shape[2], cfg.fold)
@@ -75,13 +76,14 @@ def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g
         z_right, a_right = shown_way(teacher, x, a, t, r, ids, given, scale)
         with leaping(base, leap, t - r): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
         seen = judge(z_hat, z_right, each, g) if judge else 0.
-    weight = 1 + actor_weight(t) * actor_cells(labels, groups, cfg)
-    video = velocity_error(z_hat, z_right, each, weight) + CHANGE * change_error(z_hat, z_right, each, weight)
+        weight = 1 + actor_weight(t) * actor_cells(labels, groups, cfg)
+        if eye: seen = seen + SHARES["sight"] * sight_error(eye, z_hat, z_right, each, weight, g)
+    video = velocity_error(z_hat, z_right, each, weight) + SHARES["change"] * change_error(z_hat, z_right, each, weight)
     return video + seen + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
 
 # %% ../nbs/28h_distill.ipynb #7846dba3
 def fit_leap(base: Base, films: Latents, minutes: float, rank: int = 3, scale: float = 3.5, rate: float = 3e-3, clips: int = 16,
-             teacher: DiT | None = None, old: LoRA | None = None, seed: int = 0, most: int = 100_000, log=print) -> LoRA:
+             teacher: DiT | None = None, old: LoRA | None = None, seed: int = 0, most: int = 100_000, log=print, eye: Eye | None = None) -> LoRA:
     "Teach an adapter to leap for so many minutes, from nothing or from where an `old` one stands; `teacher`: the base's transformer, perhaps compiled; logs the loss every 20 steps."
     leap, teacher = new_leap(base.dit, rank, step_generator(seed, 0)), teacher or base.dit
     judge = Judge(base.dit, up_to=1.) if base.dit.cfg.tracker else None                                         # where a leap is to lead is never blurred by chance
@@ -89,7 +91,7 @@ def fit_leap(base: Base, films: Latents, minutes: float, rank: int = 3, scale: f
 
     def loss_at(step):
         rng = random.Random(seed * 7_000_003 + step)
-        loss = leap_loss(base, teacher, leap, films.batch(clips, rng), rng, step_generator(seed, step + 1), scale, judge)
+        loss = leap_loss(base, teacher, leap, films.batch(clips, rng), rng, step_generator(seed, step + 1), scale, judge, eye)
         return loss, loss.detach()
 
     made = fit_thin(base, leap, loss_at, minutes, rate, most, log)
@@ -115,9 +117,9 @@ def main(arguments: list[str]) -> None:
     films, teacher = Latents(folder, "clip", load_tokenizer(), replace(TrainRecipe(), dit=base.dit.cfg)), copy.deepcopy(base.dit)
     if shutil.which("g++"):
         for block in all_blocks(teacher): block.compile(dynamic=False)
-    path = leap_file(o.weights, base.name)
+    eye, path = fit_eye(base.dit.cfg, films, folder, Log(folder)), leap_file(o.weights, base.name)
     old = load_lora(path) if path.is_file() and not o.anew else None
-    leap = fit_leap(base, films, o.minutes, o.rank, o.guidance, teacher=teacher, old=old, seed=old.facts.get("steps", 0) if old else 0, log=lambda line: print(line, flush=True))
+    leap = fit_leap(base, films, o.minutes, o.rank, o.guidance, teacher=teacher, old=old, seed=old.facts.get("steps", 0) if old else 0, log=lambda line: print(line, flush=True), eye=eye)
     save_lora(path, leap)
     print(f"{path.name}: {path.stat().st_size:,} bytes, {leap.facts['steps']} steps")
 
