@@ -77,7 +77,7 @@ def leap_loss(base: Base, teacher: DiT, leap: LoRA, batch, rng: random.Random, g
         with leaping(base, leap, t - r): z_hat, a_hat = base.dit(x, a, level, torch.full((n,), t), ids)
         seen = judge(z_hat, z_right, each, g) if judge else 0.
         weight = 1 + actor_weight(t) * actor_cells(labels, groups, cfg)
-        if eye: seen = seen + SHARES["sight"] * sight_error(eye, z_hat, z_right, each, weight, g)
+        if eye: seen = seen + SHARES["sight"] * sight_error(eye, z_hat, z_right, each, weight, g, up_to=1.)
     video = velocity_error(z_hat, z_right, each, weight) + SHARES["change"] * change_error(z_hat, z_right, each, weight)
     return video + seen + velocity_error(a_hat, a_right, torch.full((1,), t), torch.ones(1))
 

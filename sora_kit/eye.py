@@ -89,8 +89,9 @@ def fit_eye(cfg: DiTConfig, films: Latents, folder: Path, log: Log, steps: int =
     return eye.requires_grad_(False)
 
 # %% ../nbs/27c_eye.ipynb #27ce0009
-def sight_error(eye: Eye, z_hat, z, t, weight, g: torch.Generator):
-    "How differently the eye sees answers and films [n,C,F,h,w]: mean of weight · squared difference of its evened features over some frames, known (t = 0) cells left out; t and weight [n,1,F,·,·]."
+def sight_error(eye: Eye, z_hat, z, t, weight, g: torch.Generator,
+                up_to: float = .85):      # answers from above this level are not asked
+    "How differently the eye sees answers and films [n,C,F,h,w]: mean of weight · squared difference of its evened features over some frames, those that are known (t = 0) left out; t and weight [n,1,F,·,·]."
     part = some_frames(z.shape[2], eye.fold, g)
     z_hat, z, t, weight = z_hat[:, :, part].float(), z[:, :, part], t[:, :, part], weight[:, :, part]
     noise = torch.randn(z.shape, generator=g, device=z.device)
@@ -98,5 +99,5 @@ def sight_error(eye: Eye, z_hat, z, t, weight, g: torch.Generator):
     with torch.no_grad(): film = look(z)
     answer = look(torch.where(t > 0, z_hat, z))
     error = sum((a - b).square().mean(1) for a, b in zip(answer, film)) / len(film)                       # [n·8,h,w]
-    w = (weight * (t > 0)).expand(-1, -1, -1, *z.shape[3:]).transpose(1, 2).flatten(0, 2)
+    w = (weight * ((t > 0) & (t <= up_to))).expand(-1, -1, -1, *z.shape[3:]).transpose(1, 2).flatten(0, 2)
     return (w * error).sum() / (w.sum() + 1e-6)
