@@ -83,6 +83,7 @@ class Latents:
         self.scenes = [scene for s in shards for scene in s["scenes"]]
         kinds = {"pairs": lambda s: len(s.actors) > 1, "chases": lambda s: s.relation == "chases",
                  "running": lambda s: len(s.actors) == 1 and s.actors[0].motion == "runs",
+                 "walking": lambda s: len(s.actors) == 1 and s.actors[0].motion == "walks",
                  "landings": lambda s: len(s.actors) == 1 and s.actors[0].motion in ("jumps", "bounces"), "bad_weather": lambda s: s.weather != "clear"}
         self.often = [([i for i, scene in enumerate(self.scenes) if kind(scene)], getattr(recipe, name)) for name, kind in kinds.items()]
         self.tokenizer, self.recipe = tokenizer, recipe
