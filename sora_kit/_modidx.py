@@ -1926,6 +1926,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'sora_kit.tracker.half_frames': ('tracker.html#half_frames', 'sora_kit/tracker.py'),
                                   'sora_kit.tracker.heard_around': ('tracker.html#heard_around', 'sora_kit/tracker.py'),
                                   'sora_kit.tracker.in_groups': ('tracker.html#in_groups', 'sora_kit/tracker.py'),
+                                  'sora_kit.tracker.placed': ('tracker.html#placed', 'sora_kit/tracker.py'),
                                   'sora_kit.tracker.places': ('tracker.html#places', 'sora_kit/tracker.py'),
                                   'sora_kit.tracker.seen_around': ('tracker.html#seen_around', 'sora_kit/tracker.py'),
                                   'sora_kit.tracker.shifted': ('tracker.html#shifted', 'sora_kit/tracker.py'),

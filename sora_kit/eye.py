@@ -16,8 +16,9 @@ from torch import nn
 from .batches import Latents
 from .dit import DiTConfig, groups_of, per_frame
 from .files import load_tensors, save_tensors
+from .flow import add_noise
 from .recipes import Log, best_device, mixed, step_generator
-from .tracker import places, shifted
+from .tracker import placed, shifted
 
 # %% ../nbs/27c_eye.ipynb #27ce0005
 class Eye(nn.Module):
@@ -30,10 +31,9 @@ class Eye(nn.Module):
         self.actor, self.facing, self.colour, self.motion = (nn.Linear(width, n) for n in (cfg.oracle_classes, 2, colours, motions))
 
     def forward(self, z):
-        B, _, n, h, w = z.shape
-        x = F.silu(self.enter(torch.cat([z, places(z)[:, None].expand(B, 2, n, h, w)], 1).transpose(1, 2).flatten(0, 1)))
+        x = F.silu(self.enter(placed(z)))
         noticed = [x]
-        for layer in self.near: noticed.append(x := x + F.silu(layer(shifted(evened(x), n))))
+        for layer in self.near: noticed.append(x := x + F.silu(layer(shifted(evened(x), z.shape[2]))))
         return noticed
 
     def says(self, z):
@@ -63,7 +63,7 @@ def eye_losses(eye: Eye, batch, g: torch.Generator) -> dict:
     z, labels = z[:, :, part], per_frame(labels.view(len(z), groups, -1), eye.fold, 1)[:, part].flatten(1)           # [B,8·n·n]
     first = (labels > 0) & (labels == facts[:, 3:4])                                    # whose colour is written down
     right = dict(actor=labels, facing=facts[:, 5:].gather(1, labels), colour=torch.where(first, facts[:, 4:5], -1), motion=facts[:, 2])
-    said = eye.says((1 - LEVEL) * z + LEVEL * torch.randn(z.shape, generator=g, device=z.device))
+    said = eye.says(add_noise(z, torch.randn(z.shape, generator=g, device=z.device), LEVEL))
     return {k: F.cross_entropy(v.float().flatten(0, -2), right[k].flatten(), ignore_index=-1, reduction="sum") / (right[k] >= 0).sum().clamp(1) for k, v in said.items()}
 
 
@@ -95,7 +95,7 @@ def sight_error(eye: Eye, z_hat, z, t, weight, g: torch.Generator,
     part = some_frames(z.shape[2], eye.fold, g)
     z_hat, z, t, weight = z_hat[:, :, part].float(), z[:, :, part], t[:, :, part], weight[:, :, part]
     noise = torch.randn(z.shape, generator=g, device=z.device)
-    def look(x): return [evened(seen.float()) for seen in eye((1 - LEVEL) * x + LEVEL * noise)]
+    def look(x): return [evened(seen.float()) for seen in eye(add_noise(x, noise, LEVEL))]
     with torch.no_grad(): film = look(z)
     answer = look(torch.where(t > 0, z_hat, z))
     error = sum((a - b).square().mean(1) for a, b in zip(answer, film)) / len(film)                       # [n·8,h,w]

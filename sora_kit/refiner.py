@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .tracker import places, shifted, steered
+from .tracker import placed, shifted, steered
 
 # %% ../nbs/23c_refiner.ipynb #9a1c0e05
 class Refiner(nn.Module):
@@ -23,10 +23,9 @@ class Refiner(nn.Module):
         self.leave = nn.Conv2d(width, channels, 1)
 
     def forward(self, answer, video, condition, halves):
-        B, C, n, h, w = video.shape
-        x = torch.cat([answer, video, places(video).to(answer.dtype).expand(B, n, 2, h, w).transpose(1, 2)], 1)     # [B,2C+2,F,h,w]
+        B, n = len(video), video.shape[2]
         scale, shift = self.level(condition).flatten(0, 1)[..., None, None].chunk(2, 1)                       # [B·F,W,1,1]
         said = self.told(halves.unflatten(1, (n, 2)).flatten(2)).flatten(0, 1)[..., None, None]               # [B·F,W,1,1]
-        x = F.silu(self.enter(x.transpose(1, 2).flatten(0, 1)) * (1 + scale) + shift + said)                  # [B·F,W,h,w]
+        x = F.silu(self.enter(placed(torch.cat([answer, video], 1))) * (1 + scale) + shift + said)             # [B·F,W,h,w]
         for layer in self.near: x = x + F.silu(layer(shifted(x, n)))
         return self.leave(x).unflatten(0, (B, n)).transpose(1, 2)                                             # [B,C,F,h,w]

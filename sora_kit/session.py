@@ -188,8 +188,7 @@ def square(frames: Tensor, size: int) -> Tensor:
     side = min(frames.shape[1:3])
     top, left = ((length - side) // 2 for length in frames.shape[1:3])
     middle = frames[:, top:top + side, left:left + side].permute(0, 3, 1, 2).float() / 255
-    if side > size: return nn.functional.interpolate(middle, (size, size), mode="area")                # as the world draws small pictures: each pixel the mean of what it covers
-    return nn.functional.interpolate(middle, (size, size), mode="bilinear") if side < size else middle
+    return nn.functional.interpolate(middle, (size, size), mode="bilinear" if side < size else "area")     # area, as the world draws small pictures: each pixel the mean of what it covers
 
 
 @dataclass(eq=False)

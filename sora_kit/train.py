@@ -32,7 +32,7 @@ from .codec import Codec
 from .dit import DiT, DiTConfig, groups_of, per_frame, time_embedding
 from .eye import Eye, fit_eye, sight_error
 from .files import SHIPPED, load_facts, load_sharded, load_tensors, save_sharded, save_tensors, under
-from .flow import ModelInfo, Pred, logit_normal_times
+from .flow import ModelInfo, Pred, add_noise, logit_normal_times
 from .recipes import (
     RECIPES, Log, TrainRecipe, best_device, cosine, draw_world, fit_codec, load_checkpoint, mixed, save_checkpoint, step_generator)
 from .samplers import DPMpp2MSDE, sample
@@ -91,7 +91,7 @@ class Judge(nn.Module):
         "Answers and films [n,C,F,h,w], noise levels [n,1,F,1,1] → the mean square of how what is said of them differs, over half frames that were noisy."
         frames, noise = t.flatten(1), torch.randn(z.shape, generator=g, device=z.device)
         condition = self.time_in(time_embedding(torch.full_like(frames, self.LEVEL)))                        # [n,F,D]
-        look = lambda x: self.tracker((1 - self.LEVEL) * x + self.LEVEL * noise, condition).float()           # [n,2F,S]
+        look = lambda x: self.tracker(add_noise(x, noise, self.LEVEL), condition).float()           # [n,2F,S]
         judged = ((frames > 0) & (frames <= self.up_to)).float().repeat_interleave(2, 1)                       # [n,2F]
         error = (look(torch.where(t > 0, z_hat.float(), z)) - look(z)).square().mean(-1)
         return (error * judged).sum() / judged.sum().clamp(min=1)
