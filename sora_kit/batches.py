@@ -81,7 +81,7 @@ class Latents:
         shards = [read_shard(folder / kind, n) for n in names[part]]
         self.arrays = {k: np.concatenate([s[k] for s in shards]) for k in ("z", "zm", "labels", "portraits", "sound") if k in shards[0]}
         self.scenes = [scene for s in shards for scene in s["scenes"]]
-        kinds = {"pairs": lambda s: len(s.actors) > 1, "chases": lambda s: s.relation == "chases",
+        kinds = {"pairs": lambda s: len(s.actors) > 1, "chases": lambda s: s.relation == "chases", "beside": lambda s: s.relation == "beside",
                  "running": lambda s: len(s.actors) == 1 and s.actors[0].motion == "runs",
                  "walking": lambda s: len(s.actors) == 1 and s.actors[0].motion == "walks",
                  "landings": lambda s: len(s.actors) == 1 and s.actors[0].motion in ("jumps", "bounces"), "bad_weather": lambda s: s.weather != "clear"}

@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 
 from .files import need
+from .scenes import side_of
 from .script import Mention, Script, check_prompt, understand
 from .sentences import STILL, WRITERS, setting_de, setting_en, write
 from .tiers import ORDINARY
@@ -41,8 +42,10 @@ def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1., tier: 
     def now(p, value, silent=""): return value if rng.random() < p * keep else silent
     lead, *others = scene.actors
     relation = scene.relation if others and rng.random() < .92 else ""
+    if relation == "beside" and rng.random() < .5: relation = side_of(scene) or relation
     first = mention(lead, rng, keep, .4 if relation == "chases" else .5 if lead.kind in STILL else .93, shown=shown)
     if relation == "chases" and not first.motion: first = replace(first, direction=now(.4, lead.direction))
+    if relation in ("left of", "right of"): first = replace(first, direction="")         # one side at a time
     me = lead.kind == "child" and rng.random() < .2
     if me and first.motion == "stands" and rng.random() < .6: first = replace(first, motion="", direction="")
     actors = [first]

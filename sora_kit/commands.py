@@ -240,20 +240,19 @@ def training_signatures(folder: Path):
 
 def measure(session, paper: list, out: Path, about: dict, seed: int, batch: int, training, ceiling: bool = True) -> tuple[list, dict]:
     "Make, judge and count the clips of an evaluation: its rows, and what else was found."
-    from sora_kit.detector import load_detector
-    from sora_kit.evaluation import ceiling_clips, evaluate, judged, memory_of, mistakes, see
+    from sora_kit.evaluation import Judges, ceiling_clips, evaluate, judged, memory_of, mistakes, see
     from sora_kit.pipeline import sample_clips
-    backbone, detector = session.backbone, load_detector()
+    backbone = session.backbone
     texts, scenes, seeds = [p.text for p in paper], [p.scene for p in paper], [seed * 10_000 + k for k in range(len(paper))]
-    codec = None if training is None else backbone.codec
-    def judge(clip): return see(detector, clip, codec)
+    judges = Judges.shipped(None if training is None else backbone.codec)
+    def judge(clip): return see(judges, clip)
     def make(k): return halved(sample_clips(session, texts[k:], seeds[k:], about["steps"], about["guidance"], about["sampler"], batch),
                                about["dtype"] == "bfloat16")
     def best_of(k): return ceiling_clips(backbone.codec, scenes[k:], backbone.sound)
     files = [out.with_name(f"{out.name}.{part}.progress") for part in ("made", "ceiling")]
     made = judged(files[0], about, len(paper), make, judge, counting("made", len(paper)))
     best = judged(files[1], about, len(paper), best_of, judge, counting("ceiling", len(paper))) if ceiling or training is not None else None
-    found = {"mistakes": {q: mistakes(paper, made, q) for q in ("actor", "place", "time", "motion", "weather", "camera")}}
+    found = {"mistakes": {q: mistakes(paper, made, q) for q in ("actor", "place", "time", "motion", "weather", "camera", "mood")}}
     if training is not None: found["memory"] = memory_of(made, best, training)
     rows = evaluate(paper, made, best)
     return rows, found | {"files": files}
@@ -277,7 +276,7 @@ def evaluation(
         ctx: typer.Context,
         prompts: Annotated[str | None, typer.Option(help="File with one prompt a line, or 'public' for the fixed list; by default fresh ones.",
                                                     metavar="FILE")] = None,
-        n: Annotated[int, typer.Option("--n", help="How many fresh prompts; a quarter of that on top for landings, an eighth for pairs.")] = 512,
+        n: Annotated[int, typer.Option("--n", help="How many fresh prompts; a quarter of that on top for landings, as many for pairs.")] = 512,
         seed: Annotated[int, typer.Option(help="Of the prompts and of the clips.")] = 0,
         out: Annotated[Path, typer.Option("--json", help="Where the figures are written.", metavar="FILE")] = Path("sora-kit-eval.json"),
         lang: Annotated[str, typer.Option(help="Of the fresh prompts: en or de.")] = "en",

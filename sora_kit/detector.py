@@ -96,11 +96,11 @@ class Detector(nn.Module):
         self.heads = nn.ModuleDict({q: nn.Linear(3 * cfg.deep, len(a)) for q, a in (QUESTIONS | {"cast": ACTORS}).items()})
         self.foot = nn.Conv2d(cfg.deep, 3, 1)                                     # how sure, and the way to the foot
 
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        "Cells [B·T,deep,8,8]."
+    def maps(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        "Fine cells [B·T,wide,16,16] and coarse ones [B·T,deep,8,8]."
         change = x - torch.cat([x[:, :1], x[:, :-1]], 1)                          # [B,T,3,64,64]
-        h = self.stem(torch.cat([x, change], 2).flatten(0, 1))                    # [B·T,wide,16,16]
-        return self.block(self.down(h), x.shape[1])
+        fine = self.stem(torch.cat([x, change], 2).flatten(0, 1))
+        return fine, self.block(self.down(fine), x.shape[1])
 
     def locate(self, h: torch.Tensor, T: int) -> torch.Tensor:
         "Foot points [B,T,2]: the cells' guesses, weighted by how sure they are."
@@ -112,7 +112,7 @@ class Detector(nn.Module):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         B, T = x.shape[:2]
-        h = self.features(x)
+        h = self.maps(x)[1]
         cells = h.float().unflatten(0, (B, T)).flatten(3)                         # [B,T,deep,64]
         top = cells.amax(-1)                                                      # [B,T,deep]
         pooled = torch.cat([cells.mean((1, 3)), top.mean(1), top.amax(1)], -1)    # [B,3·deep]

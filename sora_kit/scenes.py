@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ACTORS', 'COLOURS', 'PLACES', 'TIMES', 'WEATHERS', 'MOTIONS', 'CAMERAS', 'MOODS', 'SECONDS', 'FEET', 'BACK', 'SEA',
-           'AIR', 'IN_SEA', 'ABOVE_SEA', 'ESCAPES', 'HELD', 'VOICES', 'Actor', 'Scene', 'Event', 'Motion',
+           'AIR', 'IN_SEA', 'ABOVE_SEA', 'ESCAPES', 'HELD', 'VOICES', 'Actor', 'Scene', 'Event', 'Motion', 'side_of',
            'combination', 'is_flagship', 'held_out', 'settled', 'sample_actor', 'apart', 'sample_scene', 'indoors',
            'restyled', 'cast', 'on_swing', 'mirrored', 'simulate', 'foot_points', 'MOVES', 'SIZES', 'SPEEDS',
            'ORDINARY', 'SCENERY', 'GRAVITY', 'GAITS', 'bounce', 'hops']
@@ -54,7 +54,7 @@ class Scene:
     time: str
     weather: str
     actors: tuple[Actor, ...]
-    relation: str = ""         # "chases" or "beside": of the first actor to the second
+    relation: str = ""         # "chases" or "beside": of the first actor to the second; `side_of` says on which side
     camera: str = "static"
     mood: str = "none"
     slow: bool = False         # slow motion: the world runs at half speed
@@ -90,6 +90,15 @@ class Motion:
     time: torch.Tensor         # [T] seconds of film
     world_time: torch.Tensor   # [T] seconds of the world
     events: list
+
+# %% ../nbs/13_scenes.ipynb #bcd21f2f
+def side_of(scene: Scene) -> str:
+    "'left of' or 'right of': on which side of the second actor the first one stays throughout; '' if they chase or pass each other, or for one actor."
+    if scene.relation != "beside": return ""
+    def way(a): return (a.speed if a.direction == "right" else -a.speed) * SECONDS / 2 * (1 + scene.lapse)
+    first, other = scene.actors[:2]
+    gap, change = first.x - other.x, abs(way(first) - way(other))                  # in the middle, and by how much it shrinks or grows until the ends
+    return "" if abs(gap) - change < .2 else "left of" if gap < 0 else "right of"
 
 # %% ../nbs/13_scenes.ipynb #a2f1c204
 def combination(actor: Actor, scene: Scene) -> str:

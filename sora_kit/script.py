@@ -44,7 +44,7 @@ class Mention:
 class Script:
     "What a sentence says: words of the world's vocabulary, '' (or False) where nothing was said. Equality ignores the wording."
     actors: tuple[Mention, ...] = ()
-    relation: str = ""              # "chases" or "beside": of the first actor to the second
+    relation: str = ""              # "chases", "beside", "left of" or "right of": of the first actor to the second
     place: str = ""
     time: str = ""
     weather: str = ""
@@ -219,6 +219,11 @@ class Reader:
         self.relate("chases")
 
     def read_beside(self, i, value): self.relate("beside")
+
+    def read_side(self, i, value):
+        if not self.actors: self.swap = True        # "to the left of the dog is a cat"
+        self.relate(value)
+
     def read_together(self, i, value): self.together = True; self.relate("beside")
     def read_and(self, i, value): self.joined = True
     def read_with(self, i, value): self.role = "with"

@@ -141,7 +141,7 @@ def training_loss(model: DiT, batch, g: torch.Generator, ends: tuple[float, floa
     return loss, {k: v.detach() for k, v in (parts | asked).items()}
 
 
-SHARES = dict(change=.5, judge=1., sight=1., audio=1.)                             # weights of the other errors beside that of the picture
+SHARES = dict(change=.5, judge=1., sight=.5, audio=1.)                             # weights of the other errors beside that of the picture
 ORACLE = dict(facing=.3, weather=.4, who=.2, actor=.2, moments=.3, track=2.)       # weights of what the oracle is asked; of the rest .1
 
 

@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))
 
 from sora_kit.core import Audio, Clip
 from sora_kit.data import portrait_scene
-from sora_kit.detector import QUESTIONS, glances, load_detector
-from sora_kit.evaluation import see
+from sora_kit.detector import QUESTIONS, glances
+from sora_kit.evaluation import Judges, see
 from sora_kit.files import write_atomic
 from sora_kit.metrics import Row, inside, onset_row, rate_row
 from sora_kit.pipeline import Run, Session, sample_clips
@@ -33,9 +33,9 @@ NAMED = ("actor", "place", "time")
 
 
 class Bench:
-    "What all tasks share: the session, the detector, and how films are made."
+    "What all tasks share: the session, the judges, and how films are made."
     def __init__(self, n: int, seed: int, steps: int, bf16: bool):
-        self.session, self.detector, self.n, self.seed, self.steps, self.bf16 = Session(), load_detector(), n, seed, steps, bf16
+        self.session, self.judges, self.n, self.seed, self.steps, self.bf16 = Session(), Judges.shipped(), n, seed, steps, bf16
 
     def precision(self): return torch.autocast("cpu", torch.bfloat16) if self.bf16 else nullcontext()
 
@@ -50,7 +50,7 @@ class Bench:
 
     def said(self, clips: list[Clip], question: str) -> list[str]:
         "The detector's answers."
-        return [QUESTIONS[question][int(glances(self.detector, clip.frames[None])[0][question].argmax())] for clip in clips]
+        return [QUESTIONS[question][int(glances(self.judges.detector, clip.frames[None])[0][question].argmax())] for clip in clips]
 
     def codec(self, clip: Clip) -> Clip:
         "What the codec makes of a film."
@@ -229,7 +229,7 @@ def sound(bench: Bench) -> dict:
     ways = {"both at once": joint, "video→audio, its film": again, "video→audio, world's": dubbed, "audio→video": heard,
             "the world itself": world}
     for name, clips in ways.items():
-        seen = [see(bench.detector, clip) for clip in clips]
+        seen = [see(bench.judges, clip) for clip in clips]
         found.append(replace(onset_row(name, [inside(s.impacts) for s in seen], [inside(s.onsets) for s in seen]), chance=None))
     return {"rows": found}
 

@@ -17,7 +17,7 @@ KINDS = (*ACTORS, "penguin")
 def looked_at(net: Detector, frames: Tensor) -> Tensor:
     "What the kit's detector notices in pictures uint8 [B,H,W,3], before it answers: [B,2·deep]; both ways round."
     x = pictures(frames[:, None])
-    with torch.no_grad(): cells = [net.features(way).flatten(2) for way in (x, x.flip(-1))]
+    with torch.no_grad(): cells = [net.maps(way)[1].flatten(2) for way in (x, x.flip(-1))]
     return torch.cat([sum(c.mean(-1) for c in cells), sum(c.amax(-1) for c in cells)], 1) / 2
 
 
