@@ -488,6 +488,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'sora_kit.evaluation.noted': ('evaluation.html#noted', 'sora_kit/evaluation.py'),
                                      'sora_kit.evaluation.pair_rows': ('evaluation.html#pair_rows', 'sora_kit/evaluation.py'),
                                      'sora_kit.evaluation.question_rows': ('evaluation.html#question_rows', 'sora_kit/evaluation.py'),
+                                     'sora_kit.evaluation.right_of': ('evaluation.html#right_of', 'sora_kit/evaluation.py'),
                                      'sora_kit.evaluation.see': ('evaluation.html#see', 'sora_kit/evaluation.py'),
                                      'sora_kit.evaluation.side_seen': ('evaluation.html#side_seen', 'sora_kit/evaluation.py')},
             'sora_kit.explorer': { 'sora_kit.explorer.changes': ('explorer.html#changes', 'sora_kit/explorer.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOMETIMES', 'Seen', 'Judges', 'see', 'noted', 'judged', 'ceiling_clips', 'asked', 'question_rows', 'pair_rows',
-           'side_seen', 'count_row', 'fall_row', 'landing_rows', 'evaluate', 'mistakes', 'memory_of']
+           'right_of', 'side_seen', 'count_row', 'fall_row', 'landing_rows', 'evaluate', 'mistakes', 'memory_of']
 
 # %% ../nbs/29e_evaluation.ipynb #bd8c9f33
 import json
@@ -24,7 +24,7 @@ from .finder import Finder, found, load_finder
 from .listener import Listener, load_listener, mood_heard
 from .metrics import Row, bootstrap, inside, memory, onset_f1, onset_row, rate_row, signature
 from .physics import camera_move, free_fall, impact_times, loud_onsets
-from .prompts import ALWAYS, Prompt, landings
+from .prompts import ALWAYS, COLOURED, Prompt, landings
 from .render import render
 from .scenes import ACTORS, COLOURS, Scene, side_of
 from .sounds import synthesise
@@ -153,7 +153,7 @@ def question_rows(prompts: list[Prompt], made: list[Seen], best: list[Seen] | No
 
 # %% ../nbs/29e_evaluation.ipynb #bdc73b27
 def pair_rows(prompts: list[Prompt], made: list[Seen], best: list[Seen] | None) -> list[Row]:
-    "Both actors of a pair, both their colours, who chases, and who is on which side."
+    "Both actors of a pair, both their colours, who chases, who is on which side, and all of this that a sentence says."
     kinds = [[k for k in ACTORS if k in {a.kind for a in p.scene.actors}] for p in prompts]
     def both(seen, keep): return [tuple(seen[i].pair) for i in keep]
     def chaser(seen, keep): return [seen[i].answers["actor"] if seen[i].answers["motion"] == "runs" else "nobody" for i in keep]
@@ -163,10 +163,22 @@ def pair_rows(prompts: list[Prompt], made: list[Seen], best: list[Seen] | None) 
     def dressed(i): return tuple({a.kind: a.colour for a in prompts[i].scene.actors}[k] for k in kinds[i])
     every = [i for i in range(len(prompts)) if len(kinds[i]) == 2]
     def those(test): return [i for i in every if test(prompts[i])]
+    def all_of(seen, keep): return [right_of(prompts[i], seen[i]) for i in keep]
     return [row("two actors, both", lambda i: tuple(kinds[i]), both, every),
-            row("colours of both", dressed, worn, those(lambda p: "colours" in p.said)),
+            row("colours of both", dressed, worn, those(lambda p: set(COLOURED) <= set(p.said))),
             row("who chases", lambda i: prompts[i].scene.actors[0].kind, chaser, those(lambda p: p.scene.relation == "chases")),
-            row("left or right of", lambda i: side_of(prompts[i].scene), sides, those(lambda p: "side" in p.said))]
+            row("left or right of", lambda i: side_of(prompts[i].scene), sides, those(lambda p: "side" in p.said)),
+            replace(row("two actors, all right", lambda i: True, all_of, every), chance=None, floor=None)]
+
+
+def right_of(prompt: Prompt, seen: Seen) -> bool:
+    "Whether a clip of a pair shows all that its sentence says: both, whose colour is named, who chases, or who is on which side."
+    first, other = actors = prompt.scene.actors
+    worn = dict(zip(seen.pair, seen.dress))
+    coloured = all(worn.get(a.kind) == a.colour for q, a in zip(COLOURED, actors) if q in prompt.said)
+    if prompt.scene.relation == "chases": related = (seen.answers["actor"], seen.answers["motion"]) == (first.kind, "runs")
+    else: related = "side" not in prompt.said or side_seen(seen, first.kind, other.kind) == side_of(prompt.scene)
+    return coloured and related and set(seen.pair) == {first.kind, other.kind}
 
 
 def side_seen(seen: Seen, first: str, other: str) -> str:
