@@ -158,7 +158,7 @@ def test_the_table_and_its_file(measure, tmp_path):
     assert code == 0 and len(err) == 2 and "two actors, both" in out and "actor: ball" in out and "found.json" in out
     assert facts["n"] == 2 and facts["model"] == "tiny" and facts["command"] == "sora-kit eval --prompts two.txt --steps 1 --weights FOLDER"
     assert measure("--no-ceiling")[0] == 0 and json.loads(Path("found.json").read_text())["command"] == "sora-kit eval --prompts two.txt --steps 1 --no-ceiling --weights FOLDER"
-    assert {"actor", "camera", "onsets F1", "free fall R²"} <= {r["name"] for r in facts["rows"]} and set(facts["mistakes"]) == {"actor", "place", "time", "motion", "weather", "camera"}
+    assert {"actor", "camera", "onsets F1", "free fall R²"} <= {r["name"] for r in facts["rows"]} and set(facts["mistakes"]) == {"actor", "place", "time", "motion", "weather", "camera", "mood"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["found.json", "two.txt"]
 
 
