@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QUESTIONS', 'SIDED', 'answers', 'present', 'foot_track', 'pictures', 'DetectorConfig', 'Block', 'Detector',
            'round_trip', 'Examples', 'examples', 'make_examples', 'disturbed', 'lesson', 'falling', 'detector_loss',
-           'often', 'only', 'fit_detector', 'accuracies', 'train_detector', 'save_detector', 'load_detector',
+           'often', 'only', 'fit_detector', 'accuracies', 'train_detector', 'save_judge', 'load_judge', 'load_detector',
            'shipped_codec', 'glances', 'recognised']
 
 # %% ../nbs/29a_detector.ipynb #5497567d
@@ -268,24 +268,28 @@ def train_detector(codec: Codec, folder: Path, out: Path, shards: int = 24,
     def tell(step, loss): log(f"step {step}, loss {loss:.3f}, {time.time() - began:.0f} s")
     net = start or fit_detector(taught, steps, log=tell)
     net = fit_detector(taught, more, lr=1.5e-3 if start else 6e-4, seed=1, start=net, log=tell)
-    save_detector(net, out)
+    save_judge(net, out)
     return accuracies(load_detector(out), test)
 
 # %% ../nbs/29a_detector.ipynb #4604f456
-def save_detector(net: Detector, path: Path) -> str:
+def save_judge(net: nn.Module, path: Path) -> str:
     "Write the weights as bfloat16 safetensors; returns the SHA-256."
     return save_tensors(path, {k: v.bfloat16().contiguous() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")})
 
 
-def load_detector(path: Path | None = None) -> Detector:
-    "The detector in a file, or the shipped one; `MachineError` if the weights do not fit."
-    path = path or SHIPPED / "detector.safetensors"
-    net, found = Detector(), load_tensors(path)
+def load_judge(net: nn.Module, path: Path) -> nn.Module:
+    "The network with the weights that `save_judge` wrote; `MachineError` if they do not fit."
+    found = load_tensors(path)
     wanted = {k: v.shape for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
     wrong = sorted(k for k in wanted.keys() | found.keys() if k not in found or found[k].shape != wanted.get(k))
     if wrong: broken(path, f"{wrong[0]} is missing, unknown, or has another shape")
     net.load_state_dict({k: v.float() for k, v in found.items()}, strict=False)
-    return net.to(memory_format=torch.channels_last).eval()
+    return net.eval()
+
+
+def load_detector(path: Path | None = None) -> Detector:
+    "The detector in a file, or the shipped one."
+    return load_judge(Detector(), path or SHIPPED / "detector.safetensors").to(memory_format=torch.channels_last)
 
 
 def shipped_codec(folder: Path | None = None, name: str = "toybox-64") -> Codec:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Pairs', 'owners', 'colours_of', 'make_pairs', 'maps_of', 'Finder', 'shares', 'finder_loss', 'fit_finder', 'found',
-           'save_finder', 'load_finder', 'train_finder', 'finder_accuracies']
+           'load_finder', 'train_finder', 'finder_accuracies']
 
 # %% ../nbs/29b_finder.ipynb #ddf3af47
 import random
@@ -17,8 +17,8 @@ from torch import nn
 
 from .batches import joined
 from .codec import Codec
-from .detector import Detector, load_detector, pictures, round_trip
-from .files import SHIPPED, broken, load_tensors, save_tensors
+from .detector import Detector, load_detector, load_judge, pictures, round_trip, save_judge
+from .files import SHIPPED
 from .recipes import mixed
 from .render import render
 from .scenes import ACTORS, COLOURS, Scene, cast, sample_scene
@@ -139,19 +139,9 @@ def found(detector: Detector, net: Finder, frames: torch.Tensor) -> tuple[torch.
     return total / (2 * frames.shape[1]), moment / total.clamp(min=1e-6), worn.argmax(2)
 
 
-def save_finder(net: Finder, path: Path) -> str:
-    "Write the weights as bfloat16 safetensors; returns the SHA-256."
-    return save_tensors(path, {k: v.bfloat16().contiguous() for k, v in net.state_dict().items()})
-
-
 def load_finder(detector: Detector, path: Path | None = None) -> Finder:
-    "The finder in a file, or the shipped one; `MachineError` if the weights do not fit."
-    path = path or SHIPPED / "finder.safetensors"
-    net, there = Finder(detector), load_tensors(path)
-    wrong = sorted(k for k, v in net.state_dict().items() if k not in there or there[k].shape != v.shape)
-    if wrong: broken(path, f"{wrong[0]} is missing or has another shape")
-    net.load_state_dict({k: there[k].float() for k in net.state_dict()})
-    return net.eval()
+    "The finder in a file, or the shipped one."
+    return load_judge(Finder(detector), path or SHIPPED / "finder.safetensors")
 
 
 def train_finder(codec: Codec, out: Path, shards: int = 8, steps: int = 2500, log=print) -> dict[str, tuple[int, int]]:
@@ -160,7 +150,7 @@ def train_finder(codec: Codec, out: Path, shards: int = 8, steps: int = 2500, lo
     for seed in range(1, shards + 1):
         parts.append(make_pairs(codec, seed))
         log(f"pairs {seed} of {shards}")
-    save_finder(fit_finder(detector, joined(parts), steps, log=lambda step, loss: log(f"step {step}, loss {loss:.3f}")), out)
+    save_judge(fit_finder(detector, joined(parts), steps, log=lambda step, loss: log(f"step {step}, loss {loss:.3f}")), out)
     return finder_accuracies(detector, load_finder(detector, out), make_pairs(codec, 0))
 
 

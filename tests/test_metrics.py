@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from sora_kit.core import Audio, Clip
 from sora_kit.detector import (
-    QUESTIONS, Detector, accuracies, answers, foot_track, glances, load_detector, make_examples, pictures, present, recognised, save_detector,
+    QUESTIONS, Detector, accuracies, answers, foot_track, glances, load_detector, make_examples, pictures, present, recognised, save_judge,
     shipped_codec)
 from sora_kit.evaluation import Judges, Seen, asked, evaluate, judged, mistakes, noted, right_of, see
 from sora_kit.files import InputError, MachineError, load_tensors, save_tensors
-from sora_kit.finder import finder_accuracies, found, load_finder, make_pairs, owners, save_finder
-from sora_kit.listener import Listener, load_listener, mood_heard, mood_lessons, save_listener
+from sora_kit.finder import finder_accuracies, found, load_finder, make_pairs, owners
+from sora_kit.listener import Listener, load_listener, mood_heard, mood_lessons
 from sora_kit.metrics import bootstrap, inside, memory, onset_f1, onset_row, pairs_within, rate_row, shuffled_f1, table, wilson
 from sora_kit.physics import camera_move, flights, free_fall, impact_times, loud_onsets
 from sora_kit.prompts import ALWAYS, PUBLIC, exam, held_out_prompts, landing_prompts, landings, pair_prompts, prompts_in, staged
@@ -302,7 +302,7 @@ def test_a_clip_is_seen_and_a_smear_is_not_recognised():
 
 def test_saved_weights_come_back_and_wrong_ones_do_not(tmp_path):
     net, path = Detector().eval(), tmp_path / "d.safetensors"
-    save_detector(net, path)
+    save_judge(net, path)
     x = torch.rand(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert path.stat().st_size <= 800_000 and (load_detector(path)(x)["actor"] - net(x)["actor"]).abs().max() < .1
     save_tensors(path, {k: v for k, v in load_tensors(path).items() if k != "foot.bias"})
@@ -352,8 +352,8 @@ def test_the_shipped_listener_hears_the_mood():
 
 
 @pytest.mark.parametrize("save, load, tensor", [
-    (lambda p: save_finder(load_finder(load_detector()), p), lambda p: load_finder(load_detector(), p), "whose.bias"),
-    (lambda p: save_listener(Listener().eval(), p), load_listener, "says.bias")])
+    (lambda p: save_judge(load_finder(load_detector()), p), lambda p: load_finder(load_detector(), p), "whose.bias"),
+    (lambda p: save_judge(Listener().eval(), p), load_listener, "says.bias")])
 def test_weights_of_small_judges_come_back_and_wrong_ones_do_not(tmp_path, save, load, tensor):
     path = tmp_path / "j.safetensors"
     save(path)
