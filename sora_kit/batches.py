@@ -86,6 +86,7 @@ class Latents:
                  "walking": lambda s: len(s.actors) == 1 and s.actors[0].motion == "walks",
                  "landings": lambda s: len(s.actors) == 1 and s.actors[0].motion in ("jumps", "bounces"), "bad_weather": lambda s: s.weather != "clear"}
         self.often = [([i for i, scene in enumerate(self.scenes) if kind(scene)], getattr(recipe, name)) for name, kind in kinds.items()]
+        self.beside = self.often[list(kinds).index("beside")][0]
         self.tokenizer, self.recipe = tokenizer, recipe
 
     def __len__(self): return len(self.scenes)
@@ -97,10 +98,11 @@ class Latents:
             share -= part
         return rng.randrange(len(self))
 
-    def batch(self, n: int, rng: random.Random):
+    def batch(self, n: int, rng: random.Random, beside: float = 0.):
         """z [n,C,F,h,w], audio [n,L,512], text ids, portraits [n,3,32,32] (in half of the batches, there to 75 %; all zeros: none), and for the oracle labels [n,tokens],
-        facts [n,6+actors], hits [n,2F+L,2] and tracks [n,F,2], on the CPU."""
-        rows = [self.row(rng.random(), rng) for _ in range(n)]
+        facts [n,6+actors], hits [n,2F+L,2] and tracks [n,F,2], on the CPU; a share of them `beside` each other."""
+        beside = beside if self.beside else 0.
+        rows = [rng.choice(self.beside) if beside and rng.random() < beside else self.row(rng.random(), rng) for _ in range(n)]
         flip = [rng.random() < .5 for _ in rows]
         take = lambda k: torch.from_numpy(np.stack([self.arrays[k][i] for i in rows]))
         z = torch.from_numpy(np.stack([self.arrays["zm" if m else "z"][i] for i, m in zip(rows, flip)])).view(torch.bfloat16).float()
@@ -113,7 +115,7 @@ class Latents:
         shown = [seen and rng.random() < .75 for _ in rows]
         unnamed = [known and len(scene.actors) == 1 and rng.random() < self.recipe.nameless for known, scene in zip(shown, scenes)]
         tongue = lambda: "de" if rng.random() < self.recipe.german else "en"
-        texts = [nameless(scene, rng, tongue()) if who else describe(scene, rng, tongue(), shown=known) for scene, who, known in zip(scenes, unnamed, shown)]
+        texts = [nameless(scene, rng, tongue()) if who else describe(scene, rng, tongue(), shown=known, sides=self.recipe.sides) for scene, who, known in zip(scenes, unnamed, shown)]
         ids, _ = self.tokenizer.batch(texts, self.recipe.dit.text_length)
         portrait = take("portraits").permute(0, 3, 1, 2).float() / 255 * torch.tensor(shown).float().view(-1, 1, 1, 1)
         portrait = retaken(portrait, torch.Generator().manual_seed(rng.getrandbits(63))) if seen else portrait
@@ -140,5 +142,5 @@ def next_batch(sets: dict, recipe: TrainRecipe, progress: float, rng: random.Ran
     "Kind and batch of the next step: stills first, then both; half of the stills, or all where there are no others, are frames of clips."
     if progress >= recipe.stills_first and rng.random() >= recipe.stills_later: return "clip", sets["clip"].batch(recipe.clip_batch, rng)
     half = recipe.still_batch // 2
-    pair = (as_stills(sets.get(kind, sets["clip"]).batch(half, rng), recipe.dit.fold, rng) for kind in ("still", "clip"))
+    pair = (as_stills(sets.get(kind, sets["clip"]).batch(half, rng, recipe.still_beside), recipe.dit.fold, rng) for kind in ("still", "clip"))
     return "still", tuple(torch.cat(x) for x in zip(*pair))

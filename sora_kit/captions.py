@@ -37,12 +37,12 @@ def mention(actor, rng: random.Random, keep: float, motion: float = .93, colour:
                    actor.direction if turned else "", holds, actor.colour2 if holds in ("balloon", "umbrella", "flower") and rng.random() < colour * keep else "")
 
 
-def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1., tier: str = "core", shown: bool = False) -> Script:
-    "Chooses which clauses a caption of the scene has; keep < 1 drops more of them; shown: a picture of the first actor stands beside it."
+def choose(scene, rng: random.Random, lang: str = "en", keep: float = 1., tier: str = "core", shown: bool = False, sides: float = .5) -> Script:
+    "Chooses which clauses a caption of the scene has; keep < 1 drops more of them; shown: a picture of the first actor stands beside it; sides: the chance that of two beside each other it is said who is on which side."
     def now(p, value, silent=""): return value if rng.random() < p * keep else silent
     lead, *others = scene.actors
     relation = scene.relation if others and rng.random() < .92 else ""
-    if relation == "beside" and rng.random() < .5: relation = side_of(scene) or relation
+    if relation == "beside" and rng.random() < sides: relation = side_of(scene) or relation
     first = mention(lead, rng, keep, .4 if relation == "chases" else .5 if lead.kind in STILL else .93, shown=shown)
     if relation == "chases" and not first.motion: first = replace(first, direction=now(.4, lead.direction))
     if relation in ("left of", "right of"): first = replace(first, direction="")         # one side at a time
@@ -69,13 +69,13 @@ SHOWCASE = ("a child chasing a red balloon through a rainy paris street",
 LONGEST = {"en": 22, "de": 20}          # words
 
 
-def caption(scene, rng: random.Random, lang: str = "en", tier: str = "core", shown: bool = False) -> tuple[str, Script]:
-    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de', and the script of what it says; shown: with a picture of its first actor; ValueError for another language."
+def caption(scene, rng: random.Random, lang: str = "en", tier: str = "core", shown: bool = False, sides: float = .5) -> tuple[str, Script]:
+    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de', and the script of what it says; shown, sides: as in `choose`; ValueError for another language."
     if lang not in WRITERS: raise ValueError(f"lang={lang!r}: captions are written in {' and '.join(WRITERS)}; give one of these")
     need(scene.place in lexicon(tier).places[lang], "tier", tier, f"it has no words for the {scene.place}; try tier='full'")
     keep = 1.
     while True:
-        script = choose(scene, rng, lang, keep, tier, shown)
+        script = choose(scene, rng, lang, keep, tier, shown, sides)
         text = write(script, rng)
         if len(text.split()) <= LONGEST[lang] and re.sub(r"\s+", " ", text.lower()) not in SHOWCASE: break
         keep *= .9
@@ -97,6 +97,6 @@ def nameless(scene, rng: random.Random, lang: str = "en", tier: str = "core") ->
     return finish(" ".join([rng.choice({"en": ("somebody", "someone"), "de": ("jemand",)}[lang]), *parts]), rng)
 
 
-def describe(scene, rng: random.Random, lang: str = "en", tier: str = "core", shown: bool = False) -> str:
-    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de'; shown: a picture of its first actor stands beside it."
-    return caption(scene, rng, lang, tier, shown)[0]
+def describe(scene, rng: random.Random, lang: str = "en", tier: str = "core", shown: bool = False, sides: float = .5) -> str:
+    "A sentence about a scene (`scenes.Scene`) in 'en' or 'de'; shown, sides: as in `choose`."
+    return caption(scene, rng, lang, tier, shown, sides)[0]
