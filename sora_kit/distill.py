@@ -43,22 +43,23 @@ def guided(dit: DiT, x: Tensor, a: Tensor, level: float, groups: int, ids: Tenso
 
 @torch.no_grad()
 def shown_way(dit: DiT, x: Tensor, a: Tensor, t: float, r: float, ids: Tensor, given: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    "The x0 of picture and sound towards which two guided steps from t to r lead."
-    groups, middle = groups_of(x.shape[2], dit.cfg.fold), (t + r) / 2
-    first = guided(dit, x, a, t, groups, ids, given, scale)
-    step = lambda z, x0, t, r: r / t * z + (1 - r / t) * x0
+    "The x0 of picture and sound towards which guided steps of DPM-Solver++(2M) from t to r lead: two, or four from pure noise, where it is decided who is where."
+    groups, count = groups_of(x.shape[2], dit.cfg.fold), 4 if t == 1 else 2
+    levels, at, last = [t + (r - t) * k / count for k in range(count + 1)], [x, a], None
     keep = per_frame(given, dit.cfg.fold)[:, None, :, None, None]                                               # [B,1,F,1,1]
-    half = torch.where(keep, x, step(x, first[0], t, middle)), step(a, first[1], t, middle)
-    second = guided(dit, *half, middle, groups, ids, given, scale)
-    bend = 0. if r == 0 else (half_log_snr(r) - half_log_snr(middle)) / (2 * (half_log_snr(middle) - half_log_snr(t)))
-    ends = [step(z, now + bend * (now - before), middle, r) for z, before, now in zip(half, first, second)]
-    return tuple((end - r / t * z) / (1 - r / t) for end, z in zip(ends, (x, a)))
+    for k, (here, there) in enumerate(zip(levels, levels[1:])):
+        seen = guided(dit, *at, here, groups, ids, given, scale)
+        bend = 0. if k == 0 or there == 0 else (half_log_snr(there) - half_log_snr(here)) / (2 * (half_log_snr(here) - half_log_snr(levels[k - 1])))
+        x0 = [now + bend * (now - before) for now, before in zip(seen, last or seen)]
+        at, last = [there / here * z + (1 - there / here) * now for z, now in zip(at, x0)], seen
+        if there > r: at[0] = torch.where(keep, x, at[0])
+    return tuple((end - r / t * z) / (1 - r / t) for end, z in zip(at, (x, a)))
 
 
 def draw_leap(rng: random.Random) -> tuple[float, float]:
-    "From which level to which: one of the steps of a film in four, six or eight; those of the first half, which decide who moves how, come twice as often."
-    n = rng.choice((4, 4, 4, 6, 8))
-    k, = rng.choices(range(n), [2 if 2 * j < n else 1 for j in range(n)])
+    "From which level to which: one of the steps of a film in four, six or eight; those of the first half, which decide who moves how, come twice as often, and the first, which decides who is where, three times."
+    n = rng.choice((4, 4, 4, 4, 4, 4, 6, 8))
+    k, = rng.choices(range(n), [3 if j == 0 else 2 if 2 * j < n else 1 for j in range(n)])
     return tuple(shift_times(1 - j / n, SHIFT) for j in (k, k + 1))
 
 # %% ../nbs/28h_distill.ipynb #ef60995a
@@ -114,7 +115,7 @@ def main(arguments: list[str]) -> None:
     missing = [] if o.films else [k for k in range(o.shards) if not (folder / "clip" / f"s{k:03d}.json").exists()]
     for k in missing: write_shard(folder / "clip", f"s{k:03d}", make_clips(8_000_000 + k, 250))
     encode_shards(base.codec, folder, kinds=("clip",))
-    films, teacher = Latents(folder, "clip", load_tokenizer(), replace(TrainRecipe(), dit=base.dit.cfg)), copy.deepcopy(base.dit)
+    films, teacher = Latents(folder, "clip", load_tokenizer(), replace(TrainRecipe(), dit=base.dit.cfg, pairs=.1, chases=.12, beside=.15, sides=.8)), copy.deepcopy(base.dit)
     if shutil.which("g++"):
         for block in all_blocks(teacher): block.compile(dynamic=False)
     eye, path = fit_eye(base.dit.cfg, films, folder, Log(folder)), leap_file(o.weights, base.name)

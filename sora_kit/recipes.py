@@ -73,7 +73,7 @@ class TrainRecipe:
 RECIPES = {                # "…-further" goes on from the weights in the package
     "toybox-64": TrainRecipe(dit=DiTConfig(fine=3, sync=8, tracker=48, refiner=72, rank=32)),
     "toybox-64-further": TrainRecipe(dit=DiTConfig(fine=3, sync=8, tracker=48, refiner=72, rank=32), begins_from="toybox-64", pair_shards=0, still_shards=0, clip_shards=100, flow_minutes=60., stills_first=0., stills_later=.25, still_beside=.6, sides=.8, beside=.08, clip_batch=32,
-                                     ema=.998, factor=.5, nameless=.6, pairs=.08, chases=.08, running=.1, walking=.05, landings=.27, bad_weather=.13, ends=(.35, .2), seed=19),
+                                     ema=.998, factor=.5, nameless=.6, pairs=.08, chases=.08, running=.1, walking=.05, landings=.27, bad_weather=.13, ends=(.35, .2), blend=.75, seed=19),
     "toybox-128": TrainRecipe("toybox-128", size=128, frames=25, fps=12., codec_minutes=3., flow_minutes=17., pair_shards=12, still_shards=16, clip_shards=80,
                               dit=DiTConfig(width=384, depth=12, heads=6, hidden=1024, audio_hidden=256, grid=16, fps=12.), clip_batch=64, still_batch=256),
     "smoke": TrainRecipe("smoke", pair_shards=1, still_shards=1, clip_shards=2, codec_minutes=.05, flow_minutes=.1, compile=False, clip_batch=4, still_batch=4, codec_batch=4,
