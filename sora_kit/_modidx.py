@@ -1239,6 +1239,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'sora_kit.request.Request.__init__': ('request.html#request.__init__', 'sora_kit/request.py'),
                                   'sora_kit.request.Request._bring': ('request.html#request._bring', 'sora_kit/request.py'),
                                   'sora_kit.request.Request._choose': ('request.html#request._choose', 'sora_kit/request.py'),
+                                  'sora_kit.request.Request._given': ('request.html#request._given', 'sora_kit/request.py'),
                                   'sora_kit.request.Request._paint': ('request.html#request._paint', 'sora_kit/request.py'),
                                   'sora_kit.request.Request.clip': ('request.html#request.clip', 'sora_kit/request.py'),
                                   'sora_kit.request.Request.frames': ('request.html#request.frames', 'sora_kit/request.py'),

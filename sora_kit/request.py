@@ -6,7 +6,9 @@
 __all__ = ['worn', 'leaps', 'usual', 'Request']
 
 # %% ../nbs/30b_request.ipynb #e76f08c9
-from dataclasses import replace
+import difflib
+import inspect
+from dataclasses import fields, replace
 from functools import partial
 
 from torch import Tensor
@@ -80,7 +82,7 @@ class Request:
         timely = deadline is None or type(deadline) in (int, float) and deadline > 0
         need(timely, "deadline", deadline, "it must be a number of seconds above 0, or None")
         generator(seed)
-        asked = Inputs(**inputs if first is None else inputs | {"image": first})
+        asked = self._given(inputs if first is None else inputs | {"image": first})
         self.inputs = fitted(asked, layout)
         self.seed, self.steps, self.seconds = int(seed), steps, film_seconds(layout, self.inputs.seconds if seconds is None else seconds)
         self.plan = Plan(self.frames - self.shared, layout)
@@ -89,6 +91,15 @@ class Request:
         self.material = material(self.inputs, self.plan, self.backbone)
         self.sources = input_lines(asked)
         self.prepare()
+
+    @classmethod
+    def _given(cls, inputs: dict) -> Inputs:
+        "What is given beside the sentence, by name; a name that nobody knows is told with the nearest one."
+        known = [field.name for field in fields(Inputs)]
+        for name in inputs:
+            near = difflib.get_close_matches(name, [*known, *inspect.signature(Request.__init__).parameters], 1)
+            if name not in known: raise InputError(f"{name}: there is no such setting; " + (f"did you mean {near[0]}?" if near else "help(sora_kit.Run) lists them"))
+        return Inputs(**inputs)
 
     def prepare(self):
         "What whoever makes the film adds to the request."
