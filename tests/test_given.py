@@ -249,7 +249,7 @@ def test_what_cannot_be_used_is_one_line(session, inputs, word):
 
 
 def test_an_unknown_input_is_a_mistake(session):
-    with pytest.raises(TypeError, match="fisrt"): Run(session, PROMPT, fisrt=film(1))
+    with pytest.raises(InputError, match="fisrt: there is no such setting; did you mean first"): Run(session, PROMPT, fisrt=film(1))
     assert set(FILMS) < set(Inputs.__dataclass_fields__)
 
 
