@@ -85,15 +85,14 @@ class Latents:
                  "running": lambda s: len(s.actors) == 1 and s.actors[0].motion == "runs",
                  "walking": lambda s: len(s.actors) == 1 and s.actors[0].motion == "walks",
                  "landings": lambda s: len(s.actors) == 1 and s.actors[0].motion in ("jumps", "bounces"), "bad_weather": lambda s: s.weather != "clear"}
-        self.often = [([i for i, scene in enumerate(self.scenes) if kind(scene)], getattr(recipe, name)) for name, kind in kinds.items()]
-        self.beside = self.often[list(kinds).index("beside")][0]
+        self.often = {name: ([i for i, scene in enumerate(self.scenes) if kind(scene)], getattr(recipe, name)) for name, kind in kinds.items()}
         self.tokenizer, self.recipe = tokenizer, recipe
 
     def __len__(self): return len(self.scenes)
 
     def row(self, share: float, rng: random.Random) -> int:
         "Which film, for a number 0…1; the recipe says how often pairs, chases, runners, landings and bad weather come."
-        for rows, part in self.often:
+        for rows, part in self.often.values():
             if 0 <= share < part and rows: return rng.choice(rows)
             share -= part
         return rng.randrange(len(self))
@@ -101,8 +100,8 @@ class Latents:
     def batch(self, n: int, rng: random.Random, beside: float = 0.):
         """z [n,C,F,h,w], audio [n,L,512], text ids, portraits [n,3,32,32] (in half of the batches, there to 75 %; all zeros: none), and for the oracle labels [n,tokens],
         facts [n,6+actors], hits [n,2F+L,2] and tracks [n,F,2], on the CPU; a share of them `beside` each other."""
-        beside = beside if self.beside else 0.
-        rows = [rng.choice(self.beside) if beside and rng.random() < beside else self.row(rng.random(), rng) for _ in range(n)]
+        side_by_side, _ = self.often["beside"]
+        rows = [rng.choice(side_by_side) if side_by_side and beside and rng.random() < beside else self.row(rng.random(), rng) for _ in range(n)]
         flip = [rng.random() < .5 for _ in rows]
         take = lambda k: torch.from_numpy(np.stack([self.arrays[k][i] for i in rows]))
         z = torch.from_numpy(np.stack([self.arrays["zm" if m else "z"][i] for i, m in zip(rows, flip)])).view(torch.bfloat16).float()

@@ -92,13 +92,12 @@ class Request:
         self.sources = input_lines(asked)
         self.prepare()
 
-    @classmethod
-    def _given(cls, inputs: dict) -> Inputs:
+    def _given(self, inputs: dict) -> Inputs:
         "What is given beside the sentence, by name; a name that nobody knows is told with the nearest one."
         known = [field.name for field in fields(Inputs)]
-        for name in inputs:
+        for name in inputs.keys() - known:
             near = difflib.get_close_matches(name, [*known, *inspect.signature(Request.__init__).parameters], 1)
-            if name not in known: raise InputError(f"{name}: there is no such setting; " + (f"did you mean {near[0]}?" if near else "help(sora_kit.Run) lists them"))
+            raise InputError(f"{name}: there is no such setting; " + (f"did you mean {near[0]}?" if near else "help(sora_kit.Run) lists them"))
         return Inputs(**inputs)
 
     def prepare(self):
